@@ -1,0 +1,4 @@
+-- get: one live entry by its key
+\set i random(1, :entries)
+\set key 100000000000000000 + (:i * 7368787003 % 999999999989) * 9000011
+SELECT keep.get('bench.sessions', :key);

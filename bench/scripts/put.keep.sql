@@ -1,0 +1,4 @@
+-- put: write a live entry again
+\set i random(1, :entries)
+\set key 100000000000000000 + (:i * 7368787003 % 999999999989) * 9000011
+SELECT * FROM keep.put('bench.sessions', :key, :doc);

@@ -1,0 +1,68 @@
+/*
+ * arg.c
+ *		Arguments of SQL functions: required ones, lifetimes, arrays.
+ *
+ * pg_keep's functions are not STRICT: a NULL where a value is needed is a
+ * mistake in the request and says so, instead of doing nothing in silence.
+ */
+#include "postgres.h"
+
+#include "arg.h"
+#include "clock.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/timestamp.h"
+
+/* Refuse (22004) a NULL argument. */
+void
+keep_arg_require(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+/* An optional lifetime: NULL where not given, 22023 where not above zero. */
+const Interval *
+keep_arg_span(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	Interval   *span;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+
+	span = PG_GETARG_INTERVAL_P(argno);
+	keep_clock_check_span(span, name);
+	return span;
+}
+
+/*
+ * The elements of a required one-dimensional array without NULLs, palloc'd.
+ * Raises 22004 for a NULL array or element, 22023 for more dimensions.
+ */
+Datum *
+keep_arg_array(FunctionCallInfo fcinfo, int argno, const char *name,
+			   Oid elemtype, int *count)
+{
+	ArrayType  *array;
+	Datum	   *elems;
+	bool	   *nulls;
+
+	keep_arg_require(fcinfo, argno, name);
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be a one-dimensional array", name)));
+
+	/* text, jsonb: variable length, int alignment */
+	deconstruct_array(array, elemtype, -1, false, TYPALIGN_INT, &elems, &nulls, count);
+	for (int i = 0; i < *count; i++)
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"%s\" must not contain nulls", name)));
+	return elems;
+}

@@ -1,0 +1,18 @@
+/*
+ * arg.h
+ *		Arguments of SQL functions: required ones, lifetimes, arrays.
+ */
+#ifndef KEEP_ARG_H
+#define KEEP_ARG_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+
+extern void keep_arg_require(FunctionCallInfo fcinfo, int argno, const char *name);
+extern const Interval *keep_arg_span(FunctionCallInfo fcinfo, int argno, const char *name);
+extern Datum *keep_arg_array(FunctionCallInfo fcinfo, int argno, const char *name,
+							 Oid elemtype, int *count);
+
+#endif							/* KEEP_ARG_H */

@@ -1,0 +1,343 @@
+/*
+ * catalog.c
+ *		Which tables pg_keep made, of what kind and with which options.
+ *
+ * keep.relation names tables by schema and name, as a dump does, and not by
+ * OID: so it survives dump and restore, also of a part of the database (a name
+ * that leads nowhere costs nothing; a regclass that leads nowhere would fail
+ * the COPY of all rows).  The column relid beside the names is only there to
+ * follow renames, and is set anew on restore.
+ *
+ * The table is read and written below the executor, as the system catalogs
+ * are: no caller needs a right on it, none has one to write it, and no
+ * search_path or trigger of a caller comes into play.  Who may have it changed
+ * is checked before, in C.  Readers use a catalog snapshot, so that a change
+ * of options counts at once, whatever the transaction's isolation level.
+ *
+ * Every change sends a relcache invalidation for the table that it is about:
+ * that is how the plans and options that other backends keep come to an end.
+ */
+#include "postgres.h"
+
+#include "catalog.h"
+#include "compat.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#define MAX_KINDS 4
+
+static const KeepKind *kinds[MAX_KINDS];
+static int	nkinds = 0;
+
+/* Make a kind known; called by each room that has one, from _PG_init(). */
+void
+keep_kind_add(const KeepKind *kind)
+{
+	if (nkinds >= MAX_KINDS)
+		elog(ERROR, "too many kinds of table");
+	kinds[nkinds++] = kind;
+}
+
+/* The n-th kind, or NULL past the last. */
+const KeepKind *
+keep_kind_at(int n)
+{
+	return n < nkinds ? kinds[n] : NULL;
+}
+
+/* The kind of that name, or NULL. */
+const KeepKind *
+keep_kind_named(const char *name)
+{
+	for (int i = 0; i < nkinds; i++)
+		if (strcmp(kinds[i]->name, name) == 0)
+			return kinds[i];
+	return NULL;
+}
+
+/* OID of keep.relation, InvalidOid while the extension is not there. */
+Oid
+keep_catalog_relid(void)
+{
+	Oid			schema = get_namespace_oid("keep", true);
+
+	return OidIsValid(schema) ? get_relname_relid("relation", schema) : InvalidOid;
+}
+
+/* Open keep.relation, or return NULL while it is not there. */
+static Relation
+catalog_open(LOCKMODE lockmode)
+{
+	Oid			relid = keep_catalog_relid();
+
+	return OidIsValid(relid) ? try_table_open(relid, lockmode) : NULL;
+}
+
+/*
+ * Copy of the row that names this table, or NULL.  The caller holds "catalog"
+ * open; the copy is palloc'd in the current context.
+ */
+static HeapTuple
+catalog_row(Relation catalog, const char *schema, const char *table)
+{
+	Oid			index = get_relname_relid("relation_pkey", RelationGetNamespace(catalog));
+	NameData	names[2];
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	namestrcpy(&names[0], schema);
+	namestrcpy(&names[1], table);
+	ScanKeyInit(&keys[0], KEEP_RELATION_SCHEMA, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(&names[0]));
+	ScanKeyInit(&keys[1], KEEP_RELATION_TABLE, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(&names[1]));
+
+	scan = systable_beginscan(catalog, index, OidIsValid(index), NULL, 2, keys);
+	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+		row = heap_copytuple(row);
+	systable_endscan(scan);
+	return row;
+}
+
+/*
+ * Find a table's registration.
+ *
+ * Returns false where there is none of that kind; else sets *options to a
+ * palloc'd copy (never NULL).
+ */
+bool
+keep_catalog_find(Oid relid, const char *kind, Jsonb **options)
+{
+	char	   *table = get_rel_name(relid);
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+	Relation	catalog;
+	HeapTuple	row = NULL;
+	bool		found = false;
+
+	if (table == NULL || schema == NULL ||
+		(catalog = catalog_open(AccessShareLock)) == NULL)
+		return false;
+
+	row = catalog_row(catalog, schema, table);
+	if (HeapTupleIsValid(row))
+	{
+		Datum		values[KEEP_RELATION_NATTS];
+		bool		nulls[KEEP_RELATION_NATTS];
+
+		heap_deform_tuple(row, RelationGetDescr(catalog), values, nulls);
+		found = strcmp(TextDatumGetCString(values[KEEP_RELATION_KIND - 1]), kind) == 0;
+		if (found)
+			*options = DatumGetJsonbPCopy(values[KEEP_RELATION_OPTIONS - 1]);
+	}
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+/*
+ * Register a table, or change its kind and options.  The caller has checked
+ * that the user owns it, and holds a lock on it that excludes itself.
+ */
+void
+keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
+{
+	char	   *table = get_rel_name(relid);
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+	Relation	catalog = catalog_open(RowExclusiveLock);
+	Datum		values[KEEP_RELATION_NATTS];
+	bool		nulls[KEEP_RELATION_NATTS] = {0};
+	NameData	names[2];
+	HeapTuple	old;
+	HeapTuple	row;
+
+	if (catalog == NULL)
+		elog(ERROR, "catalog of extension pg_keep is missing");
+
+	namestrcpy(&names[0], schema);
+	namestrcpy(&names[1], table);
+	values[KEEP_RELATION_SCHEMA - 1] = NameGetDatum(&names[0]);
+	values[KEEP_RELATION_TABLE - 1] = NameGetDatum(&names[1]);
+	values[KEEP_RELATION_KIND - 1] = CStringGetTextDatum(kind);
+	values[KEEP_RELATION_OPTIONS - 1] = JsonbPGetDatum(options);
+	values[KEEP_RELATION_RELID - 1] = ObjectIdGetDatum(relid);
+
+	row = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
+	old = catalog_row(catalog, schema, table);
+	if (HeapTupleIsValid(old))
+		CatalogTupleUpdate(catalog, &old->t_self, row);
+	else
+		CatalogTupleInsert(catalog, row);
+
+	table_close(catalog, RowExclusiveLock);
+	CacheInvalidateRelcacheByRelid(relid);
+	CommandCounterIncrement();
+}
+
+/* Forget a table that has been dropped; fine where it is not known. */
+void
+keep_catalog_remove(const char *schema, const char *table)
+{
+	Relation	catalog = catalog_open(RowExclusiveLock);
+	HeapTuple	row;
+
+	if (catalog == NULL)
+		return;
+	row = catalog_row(catalog, schema, table);
+	if (HeapTupleIsValid(row))
+	{
+		CatalogTupleDelete(catalog, &row->t_self);
+		CommandCounterIncrement();
+	}
+	table_close(catalog, RowExclusiveLock);
+}
+
+/*
+ * Write down the new name of a row's table, where it has one.
+ *
+ * relid decides only while no table stands under the names in the row: after
+ * a restore that set no relid it may be any number.
+ */
+static void
+follow_row(Relation catalog, HeapTuple row)
+{
+	TupleDesc	desc = RelationGetDescr(catalog);
+	Datum		values[KEEP_RELATION_NATTS];
+	bool		nulls[KEEP_RELATION_NATTS];
+	bool		replace[KEEP_RELATION_NATTS] = {0};
+	NameData	names[2];
+	char	   *schema;
+	char	   *table;
+	Oid			relid;
+	Oid			oldschema;
+
+	heap_deform_tuple(row, desc, values, nulls);
+	if (nulls[KEEP_RELATION_RELID - 1])
+		return;
+	relid = DatumGetObjectId(values[KEEP_RELATION_RELID - 1]);
+	table = get_rel_name(relid);
+	schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+	if (schema == NULL)
+		return;
+
+	oldschema = get_namespace_oid(NameStr(*DatumGetName(values[KEEP_RELATION_SCHEMA - 1])),
+								  true);
+	if (OidIsValid(oldschema) &&
+		OidIsValid(get_relname_relid(NameStr(*DatumGetName(values[KEEP_RELATION_TABLE - 1])),
+									 oldschema)))
+		return;
+
+	/* a row of that name would be about a table that is gone */
+	keep_catalog_remove(schema, table);
+
+	namestrcpy(&names[0], schema);
+	namestrcpy(&names[1], table);
+	values[KEEP_RELATION_SCHEMA - 1] = NameGetDatum(&names[0]);
+	values[KEEP_RELATION_TABLE - 1] = NameGetDatum(&names[1]);
+	replace[KEEP_RELATION_SCHEMA - 1] = replace[KEEP_RELATION_TABLE - 1] = true;
+	CatalogTupleUpdate(catalog, &row->t_self,
+					   heap_modify_tuple(row, desc, values, nulls, replace));
+	CacheInvalidateRelcacheByRelid(relid);
+}
+
+/* After DDL: follow tables and schemas to their new names. */
+void
+keep_catalog_follow_renames(void)
+{
+	Relation	catalog = catalog_open(RowExclusiveLock);
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	if (catalog == NULL)
+		return;
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		follow_row(catalog, row);
+	}
+	systable_endscan(scan);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* OIDs of the registered tables of a kind that are there, in order of OID. */
+List *
+keep_catalog_list(const char *kind)
+{
+	Relation	catalog = catalog_open(AccessShareLock);
+	List	   *relids = NIL;
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	if (catalog == NULL)
+		return NIL;
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		Datum		values[KEEP_RELATION_NATTS];
+		bool		nulls[KEEP_RELATION_NATTS];
+		Oid			schema;
+		Oid			relid = InvalidOid;
+
+		heap_deform_tuple(row, RelationGetDescr(catalog), values, nulls);
+		if (strcmp(TextDatumGetCString(values[KEEP_RELATION_KIND - 1]), kind) != 0)
+			continue;
+		schema = get_namespace_oid(NameStr(*DatumGetName(values[KEEP_RELATION_SCHEMA - 1])),
+								   true);
+		if (OidIsValid(schema))
+			relid = get_relname_relid(NameStr(*DatumGetName(values[KEEP_RELATION_TABLE - 1])),
+									  schema);
+		if (OidIsValid(relid))
+			relids = lappend_oid(relids, relid);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	list_sort(relids, list_oid_cmp);
+	return relids;
+}
+
+/*
+ * Refuse (42501) a user who is not the table's owner.  To be called before the
+ * table is locked, so that nobody holds up a table that is not his.
+ */
+void
+keep_check_owner(Oid relid)
+{
+	if (!keep_owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)),
+					   get_rel_name(relid));
+}
+
+/*
+ * Raise 42809: the table is not of the kind that the function works on.
+ * "detail" says why, or is NULL where it was never registered.
+ */
+void
+keep_not_of_kind(Oid relid, const KeepKind *kind, const char *detail)
+{
+	char	   *name = get_rel_name(relid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is not a %s", name, kind->name),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 errhint("Create one with %s(), or have the owner call keep.register() "
+					 "on a table of that shape.", kind->maker)));
+}

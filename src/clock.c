@@ -1,0 +1,90 @@
+/*
+ * clock.c
+ *		What time it is, and arithmetic with lifetimes.
+ *
+ * Expiry goes by the wall clock at the moment of the decision, never by now(),
+ * which stands still in a long transaction.  Every statement of pg_keep and
+ * every decision in C reads the clock here, so that tests can move it.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "clock.h"
+#include "compat.h"
+
+#include "fmgr.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+/* pg_keep.test_clock_offset: milliseconds added to the clock, for tests */
+static int	test_clock_offset = 0;
+
+PG_FUNCTION_INFO_V1(keep_clock);
+
+/* Define the clock's GUC; called once, from _PG_init(). */
+void
+keep_clock_init(void)
+{
+	DefineCustomIntVariable("pg_keep.test_clock_offset",
+							"Shifts the clock that pg_keep goes by.",
+							"For tests: makes entries expire without waiting.",
+							&test_clock_offset,
+							0, INT_MIN + 1, INT_MAX,
+							PGC_SUSET,
+							GUC_UNIT_MS | GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL,
+							NULL, NULL, NULL);
+}
+
+/* The time by which pg_keep decides what has expired. */
+TimestampTz
+keep_clock_now(void)
+{
+	return GetCurrentTimestamp() + (int64) test_clock_offset * 1000;
+}
+
+/*
+ * start + span, in the session's time zone for spans of days and months.
+ * Raises 22008 where the sum is out of range.
+ */
+TimestampTz
+keep_clock_after(TimestampTz start, const Interval *span)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(start),
+												   IntervalPGetDatum(span)));
+}
+
+/*
+ * Refuse (22023) a span of time that is not above zero or not finite.  "what"
+ * names the argument or option in the message.
+ */
+void
+keep_clock_check_span(const Interval *span, const char *what)
+{
+	TimestampTz now;
+
+	if (INTERVAL_NOT_FINITE(span))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be finite", what),
+				 errhint("Use NULL where nothing should expire.")));
+
+	now = keep_clock_now();
+	if (keep_clock_after(now, span) <= now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be greater than zero", what)));
+}
+
+/*
+ * keep.clock() returns timestamptz
+ *
+ * The time pg_keep goes by.  Volatile: it moves on within a statement.
+ */
+Datum
+keep_clock(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(keep_clock_now());
+}

@@ -1,0 +1,17 @@
+/*
+ * clock.h
+ *		What time it is, and arithmetic with lifetimes.
+ */
+#ifndef KEEP_CLOCK_H
+#define KEEP_CLOCK_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+extern void keep_clock_init(void);
+extern TimestampTz keep_clock_now(void);
+extern TimestampTz keep_clock_after(TimestampTz start, const Interval *span);
+extern void keep_clock_check_span(const Interval *span, const char *what);
+
+#endif							/* KEEP_CLOCK_H */

@@ -1,0 +1,39 @@
+/*
+ * compat.h
+ *		The one place that knows which PostgreSQL this is built for.
+ *
+ * Supported are the majors 15 to 18.  Where a server API differs between
+ * them, the newest spelling is defined here for the older ones.
+ */
+#ifndef KEEP_COMPAT_H
+#define KEEP_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+
+#if PG_VERSION_NUM < 150000
+#error "pg_keep needs PostgreSQL 15 or newer"
+#endif
+
+#if PG_VERSION_NUM < 160000
+#define keep_owns_relation(relid, role)	pg_class_ownercheck((relid), (role))
+#else
+#define keep_owns_relation(relid, role) \
+	object_ownercheck(RelationRelationId, (relid), (role))
+#endif
+
+#if PG_VERSION_NUM < 170000
+#define keep_identity_sequence(rel, attnum) \
+	getIdentitySequence(RelationGetRelid(rel), (attnum), true)
+/* intervals have had no infinity before 17 */
+#define INTERVAL_NOT_FINITE(i)	(false)
+#else
+#define keep_identity_sequence(rel, attnum) \
+	getIdentitySequence((rel), (attnum), true)
+#endif
+
+#endif							/* KEEP_COMPAT_H */

@@ -1,0 +1,595 @@
+/*
+ * entry.c
+ *		One entry of a store: its life, reading, locking and writing it.
+ *
+ * Rules that hold for all that is built on this:
+ *
+ * - An entry lives until expires_at, exactly.  Whether it does is decided by
+ *   the clock after the row is held: first lock, then look at the clock.
+ * - A version is a raw draw from the store's sequence.  Per key versions rise,
+ *   because they are drawn under the row lock; the one draw that cannot be,
+ *   that of an INSERT, is done over where it may have been overtaken.
+ */
+#include "postgres.h"
+
+#include "arg.h"
+#include "clock.h"
+#include "compat.h"
+#include "entry.h"
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/sequence.h"
+#include "common/sha2.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/typcache.h"
+
+#define MAX_KEY_BYTES	1024
+
+/* An INSERT that took longer than this has waited, and is dated anew. */
+#define LATE_USECS		1000
+
+/* How often to look again at an entry that others change all the time. */
+#define MAX_ATTEMPTS	10
+
+/*
+ * Begin a call on the store in argument 0: check, connect to SPI, lock the
+ * table, find its options.  "function" and "rights" are for a function that
+ * writes: it is refused in a read-only transaction and on a standby (25006)
+ * and where the caller lacks a right (42501), whatever state the entry is in.
+ */
+void
+entry_open_store(EntryCall *call, FunctionCallInfo fcinfo, bool write,
+				 const char *function, AclMode rights)
+{
+	keep_arg_require(fcinfo, 0, "store");
+	if (write)
+		PreventCommandIfReadOnly(function);
+
+	call->caller = CurrentMemoryContext;
+	call->given = NULL;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	call->table = keep_table_open(PG_GETARG_OID(0), &keep_store_kind,
+								  write ? RowExclusiveLock : AccessShareLock);
+	call->opt = call->table->options;
+	if (rights != 0)
+		keep_require_rights(call->table->relid, rights);
+}
+
+/* The same for a call on the key in argument 1. */
+void
+entry_begin(EntryCall *call, FunctionCallInfo fcinfo, bool write,
+			const char *function, AclMode rights)
+{
+	text	   *given;
+
+	keep_arg_require(fcinfo, 1, "key");
+	given = PG_GETARG_TEXT_PP(1);
+	entry_open_store(call, fcinfo, write, function, rights);
+	call->given = given;
+	call->key = entry_stored_key(call, given);
+}
+
+/*
+ * A key as the table has it: itself, or its SHA-256 in hexadecimal.  Raises
+ * 22023 for an empty or too long one.
+ */
+Datum
+entry_stored_key(const EntryCall *call, text *key)
+{
+	Size		length = VARSIZE_ANY_EXHDR(key);
+	bytea	   *hash;
+	text	   *stored;
+
+	if (length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key must not be empty")));
+	if (length > MAX_KEY_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key is too long"),
+				 errdetail("It has %zu bytes, the limit is %d.", length, MAX_KEY_BYTES)));
+	if (!call->opt->hash_keys)
+		return PointerGetDatum(key);
+
+	hash = DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(key)));
+	stored = palloc(VARHDRSZ + 2 * PG_SHA256_DIGEST_LENGTH);
+	SET_VARSIZE(stored, VARHDRSZ + 2 * PG_SHA256_DIGEST_LENGTH);
+	hex_encode(VARDATA_ANY(hash), PG_SHA256_DIGEST_LENGTH, VARDATA(stored));
+	return PointerGetDatum(stored);
+}
+
+/* Refuse (54000) a value over the store's limit. */
+void
+entry_check_value(const EntryCall *call, Datum value)
+{
+	Size		size = toast_raw_datum_size(value);
+
+	if (size > (Size) call->opt->max_value_bytes)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("value is too large for store \"%s\"",
+						get_rel_name(call->table->relid)),
+				 errdetail("It has %zu bytes as jsonb, the limit is %d.",
+						   size, call->opt->max_value_bytes),
+				 errhint("The owner can change the limit: keep.set_store_option(store, "
+						 "'max_value_bytes', ...).")));
+}
+
+/*
+ * An optional version: ENTRY_ANY_VERSION where NULL.  No version is below 1;
+ * 0 passes, as it stands for "absent" in compare_and_swap.
+ */
+int64
+entry_version_arg(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	int64		version;
+
+	if (PG_ARGISNULL(argno))
+		return ENTRY_ANY_VERSION;
+	version = PG_GETARG_INT64(argno);
+	if (version < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be negative", name)));
+	return version;
+}
+
+/*
+ * Descriptor of the composite type that the function returns, kept for the
+ * whole session: looking it up costs as much as a read.  Types of ours do not
+ * change; another OID (the extension made anew) is another descriptor.
+ */
+TupleDesc
+entry_result_desc(FunctionCallInfo fcinfo)
+{
+	static TupleDesc kept[4];
+	static int	next = 0;
+	Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
+	MemoryContext old;
+	TupleDesc	desc;
+
+	for (size_t i = 0; i < lengthof(kept); i++)
+		if (kept[i] != NULL && kept[i]->tdtypeid == type)
+			return kept[i];
+
+	if (get_call_result_type(fcinfo, &type, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "function must return a composite type");
+	type = desc->tdtypeid;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	desc = CreateTupleDescCopy(desc);
+	MemoryContextSwitchTo(old);
+	if (kept[next] != NULL)
+		FreeTupleDesc(kept[next]);
+	kept[next] = BlessTupleDesc(desc);
+	desc = kept[next];
+	next = (next + 1) % lengthof(kept);
+	return desc;
+}
+
+/* Form a composite result in the caller's memory, and end the call. */
+static Datum
+finish(EntryCall *call, FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	MemoryContext old = MemoryContextSwitchTo(call->caller);
+	HeapTuple	tuple = heap_form_tuple(entry_result_desc(fcinfo), values, nulls);
+	Datum		result = HeapTupleGetDatum(tuple);
+
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	return result;
+}
+
+/*
+ * End a call with a keep.outcome: the state as it stands now, "row" being NULL
+ * where there is no entry.
+ */
+Datum
+entry_outcome(EntryCall *call, FunctionCallInfo fcinfo, bool applied,
+			  const char *status, const EntryRow *row)
+{
+	Datum		values[5] = {0};
+	bool		nulls[5] = {0};
+
+	values[0] = BoolGetDatum(applied);
+	values[1] = CStringGetTextDatum(status);
+	nulls[2] = nulls[3] = nulls[4] = row == NULL;
+	if (row != NULL)
+	{
+		values[2] = row->value;
+		values[3] = Int64GetDatum(row->version);
+		values[4] = TimestampTzGetDatum(row->expires);
+		nulls[4] = row->expires == ENTRY_NEVER;
+	}
+	return finish(call, fcinfo, values, nulls);
+}
+
+/* The outcome of a write that did not find the entry as it should be. */
+Datum
+entry_not_applied(EntryCall *call, FunctionCallInfo fcinfo, EntryLock lock,
+				  const EntryRow *row)
+{
+	if (lock == ENTRY_STALE)
+		return entry_outcome(call, fcinfo, false, "stale", row);
+	return entry_outcome(call, fcinfo, false, "absent", NULL);
+}
+
+/* The columns of a keep.entry; "key" is the one the caller gave. */
+void
+entry_fill(const EntryRow *row, text *key, Datum *values, bool *nulls)
+{
+	memset(nulls, 0, 6 * sizeof(bool));
+	values[0] = PointerGetDatum(key);
+	values[1] = row->value;
+	values[2] = Int64GetDatum(row->version);
+	values[3] = TimestampTzGetDatum(row->created);
+	values[4] = TimestampTzGetDatum(row->updated);
+	values[5] = TimestampTzGetDatum(row->expires);
+	nulls[5] = row->expires == ENTRY_NEVER;
+}
+
+/*
+ * End a call of a function that returns SETOF keep.entry with this entry, or
+ * with no row.  A result that is not marked as one of many is the only one.
+ */
+Datum
+entry_result(EntryCall *call, FunctionCallInfo fcinfo, const EntryRow *row)
+{
+	Datum		values[6];
+	bool		nulls[6];
+
+	if (row == NULL)
+	{
+		ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+		SPI_finish();
+		if (rsinfo != NULL && IsA(rsinfo, ReturnSetInfo))
+			rsinfo->isDone = ExprEndResult;
+		PG_RETURN_NULL();
+	}
+	entry_fill(row, call->given, values, nulls);
+	return finish(call, fcinfo, values, nulls);
+}
+
+/* Is it live now? */
+bool
+entry_live(const EntryRow *row)
+{
+	return row->expires > keep_clock_now();
+}
+
+/* now + ttl, at most created + max_lifetime; ttl may be NULL. */
+TimestampTz
+entry_expiry(const StoreOptions *opt, TimestampTz now, TimestampTz created,
+			 const Interval *ttl)
+{
+	TimestampTz expires = ttl ? keep_clock_after(now, ttl) : ENTRY_NEVER;
+	TimestampTz cap = opt->max_lifetime ? keep_clock_after(created, opt->max_lifetime)
+		: ENTRY_NEVER;
+
+	return Min(expires, cap);
+}
+
+/*
+ * Expiry of a live entry after a write that keeps it where nothing is said:
+ * "ttl" is the call's, or NULL.
+ */
+TimestampTz
+entry_kept_expiry(const EntryCall *call, const EntryRow *row, TimestampTz now,
+				  const Interval *ttl)
+{
+	if (ttl == NULL)
+		ttl = call->opt->ttl;
+	if (ttl == NULL || call->opt->expire_after == STORE_EXPIRE_AFTER_CREATE)
+		return row->expires;
+	return entry_expiry(call->opt, now, row->created, ttl);
+}
+
+/* The n-th row that the last statement returned. */
+void
+entry_row_at(uint64 n, EntryRow *row)
+{
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	HeapTuple	tuple = SPI_tuptable->vals[n];
+	Datum		values[STORE_NCOLS];
+	bool		nulls[STORE_NCOLS];
+
+	for (int i = 0; i < STORE_NCOLS; i++)
+		values[i] = heap_getattr(tuple, i + 1, desc, &nulls[i]);
+	row->value = values[STORE_COL_VALUE];
+	row->version = DatumGetInt64(values[STORE_COL_VERSION]);
+	row->created = DatumGetTimestampTz(values[STORE_COL_CREATED]);
+	row->updated = DatumGetTimestampTz(values[STORE_COL_UPDATED]);
+	row->expires = nulls[STORE_COL_EXPIRES] ? ENTRY_NEVER
+		: DatumGetTimestampTz(values[STORE_COL_EXPIRES]);
+}
+
+/* Run a statement on one key; is there a row? */
+static bool
+run_one(EntryCall *call, StoreStatement statement, Datum *values, const char *nulls,
+		bool read_only, EntryRow *row)
+{
+	if (keep_run(call->table, statement, values, nulls, read_only) == 0)
+		return false;
+	entry_row_at(0, row);
+	return true;
+}
+
+/*
+ * What is there under the key, live or not.  read_only: see keep_run().
+ */
+bool
+entry_read(EntryCall *call, EntryRow *row, bool read_only)
+{
+	return run_one(call, STORE_READ, &call->key, NULL, read_only, row);
+}
+
+/* Lock the row by one of the statements that take only the key. */
+bool
+entry_lock_by(EntryCall *call, StoreStatement statement, EntryRow *row)
+{
+	return run_one(call, statement, &call->key, NULL, false, row);
+}
+
+/*
+ * Raise: a row that is there did not take a write.  Row security hides it from
+ * this command (42501), or a trigger has suppressed the write (09000).
+ */
+void
+entry_suppressed(const EntryCall *call)
+{
+	Oid			relid = call->table->relid;
+
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security of \"%s\" does not let this entry be written",
+						get_rel_name(relid))));
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("write to \"%s\" was suppressed", get_rel_name(relid)),
+			 errhint("A trigger or rule of the table keeps the entry from being written.")));
+}
+
+/*
+ * Take the live entry by a statement that takes the key, and the version where
+ * one is asked for.
+ *
+ * The clock is read after the row is held.  A row that the statement did not
+ * find is looked at once more, to tell stale from absent.
+ */
+static EntryLock
+take(EntryCall *call, StoreStatement statement, int64 version, EntryRow *row)
+{
+	Datum		values[2] = {call->key, Int64GetDatum(version)};
+
+	for (int i = 0; i < MAX_ATTEMPTS; i++)
+	{
+		if (run_one(call, statement, values, NULL, false, row))
+			return entry_live(row) ? ENTRY_LOCKED : ENTRY_ABSENT;
+		if (!entry_read(call, row, false) || !entry_live(row))
+			return ENTRY_ABSENT;
+		if (version != ENTRY_ANY_VERSION && row->version != version)
+			return ENTRY_STALE;
+		CHECK_FOR_INTERRUPTS();
+	}
+	entry_suppressed(call);
+}
+
+/* Lock the live entry, of a version or of any, for an update. */
+EntryLock
+entry_lock(EntryCall *call, int64 version, EntryRow *row)
+{
+	return take(call, version == ENTRY_ANY_VERSION ? STORE_LOCK : STORE_LOCK_VERSION,
+				version, row);
+}
+
+/*
+ * Delete the entry, of a version or of any.  ENTRY_LOCKED: it was live, and is
+ * gone.  One that has expired goes as well, and is ENTRY_ABSENT.
+ */
+EntryLock
+entry_delete(EntryCall *call, int64 version, EntryRow *row)
+{
+	return take(call, version == ENTRY_ANY_VERSION ? STORE_DELETE : STORE_DELETE_VERSION,
+				version, row);
+}
+
+/* The last version drawn by anybody, from the page of the sequence. */
+static int64
+last_draw(const EntryCall *call, XLogRecPtr *lsn)
+{
+	/* locked until the end of the transaction since it was drawn from */
+	Relation	rel = relation_open(call->opt->sequence, NoLock);
+	Buffer		buffer = ReadBuffer(rel, 0);
+	Page		page;
+	HeapTupleHeader tuple;
+	int64		last;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	tuple = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
+	last = ((Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff))->last_value;
+	*lsn = PageGetLSN(page);
+	UnlockReleaseBuffer(buffer);
+	relation_close(rel, NoLock);
+	return last;
+}
+
+/* The last version drawn by anybody; this transaction has drawn one. */
+int64
+entry_last_version(const EntryCall *call)
+{
+	XLogRecPtr	lsn;
+
+	return last_draw(call, &lsn);
+}
+
+/*
+ * To be called after versions have been drawn.
+ *
+ * A commit that has written to an unlogged table only does not wait for WAL,
+ * not even for that of the sequence, which may be another transaction's.  Were
+ * that lost in a crash, the versions would be drawn again.
+ */
+void
+entry_versions_drawn(const EntryCall *call)
+{
+	XLogRecPtr	lsn;
+
+	if (!call->opt->unlogged || synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		return;
+	(void) last_draw(call, &lsn);
+	if (XLogNeedsFlush(lsn))
+		XLogFlush(lsn);
+}
+
+/* As run_one(), for a statement that draws a version. */
+static bool
+run_drawing(EntryCall *call, StoreStatement statement, Datum *values, const char *nulls,
+			EntryRow *row)
+{
+	bool		found = run_one(call, statement, values, nulls, false, row);
+
+	if (found)
+		entry_versions_drawn(call);
+	return found;
+}
+
+/* Was a row written at "written" held up before it was there, now? */
+bool
+entry_late(TimestampTz written, TimestampTz now)
+{
+	return now - written > LATE_USECS;
+}
+
+/*
+ * An INSERT draws its version and reads the clock before it may have to wait
+ * for a rival under the same key.  Where that rival wrote higher versions and
+ * then deleted the key, ours would fall behind; where it took long, the entry
+ * would be born old.  Nobody has drawn since: ours is the highest.  Otherwise
+ * draw again; now we hold the row.
+ */
+static void
+redraw_if_overtaken(EntryCall *call, const Interval *ttl, EntryRow *row)
+{
+	TimestampTz now = keep_clock_now();
+	TimestampTz expires;
+	Datum		values[3];
+
+	if (!entry_late(row->updated, now) && entry_last_version(call) == row->version)
+		return;
+	expires = entry_expiry(call->opt, now, now, ttl);
+	values[0] = call->key;
+	values[1] = TimestampTzGetDatum(now);
+	values[2] = TimestampTzGetDatum(expires);
+	if (!run_drawing(call, STORE_REDRAW, values, expires == ENTRY_NEVER ? "  n" : NULL, row))
+		entry_suppressed(call);
+}
+
+/*
+ * Run one of the INSERT statements: no row where the entry that is there is
+ * not in the state that the statement writes to.  Then we hold that row.
+ */
+static bool
+run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interval *ttl,
+		   Datum path, Datum by, bool *created, EntryRow *row)
+{
+	TimestampTz now = keep_clock_now();
+	TimestampTz expires;
+	Datum		values[8];
+	char		nulls[] = "        ";
+
+	if (ttl == NULL)
+		ttl = call->opt->ttl;
+	expires = entry_expiry(call->opt, now, now, ttl);
+
+	values[0] = call->key;
+	values[1] = value;
+	values[2] = IntervalPGetDatum(ttl);
+	values[3] = IntervalPGetDatum(call->opt->max_lifetime);
+	values[4] = TimestampTzGetDatum(now);
+	values[5] = TimestampTzGetDatum(expires);
+	values[6] = path;
+	values[7] = by;
+	nulls[2] = ttl ? ' ' : 'n';
+	nulls[3] = call->opt->max_lifetime ? ' ' : 'n';
+	nulls[5] = expires == ENTRY_NEVER ? 'n' : ' ';
+
+	if (!run_drawing(call, statement, values, nulls, row))
+		return false;
+
+	/* an update leaves updated_at above created_at: see store_sql.c */
+	*created = statement == STORE_CREATE || (row->created == now && row->updated <= now);
+	if (*created)
+		redraw_if_overtaken(call, ttl, row);
+	return true;
+}
+
+/*
+ * Create the entry, in the place of an expired one if need be.  False where a
+ * live one is there; its row is then ours.
+ */
+bool
+entry_create(EntryCall *call, Datum value, const Interval *ttl, EntryRow *row)
+{
+	bool		created;
+
+	return run_insert(call, STORE_CREATE, value, ttl, (Datum) 0, (Datum) 0, &created, row);
+}
+
+/*
+ * Create the entry or write to the live one, by STORE_PUT or STORE_INCREMENT
+ * (path, by).  Returns whether it was created.
+ */
+bool
+entry_upsert(EntryCall *call, StoreStatement statement, Datum value, const Interval *ttl,
+			 Datum path, Datum by, EntryRow *row)
+{
+	bool		created;
+
+	for (int i = 0; i < MAX_ATTEMPTS; i++)
+	{
+		if (run_insert(call, statement, value, ttl, path, by, &created, row))
+			return created;
+		/* an expired entry is there, and its row is ours: make it a new one */
+		if (entry_create(call, value, ttl, row))
+			return true;
+		CHECK_FOR_INTERRUPTS();
+	}
+	entry_suppressed(call);
+}
+
+/* Give the locked entry a new value, and with it a new version. */
+void
+entry_update(EntryCall *call, Datum value, TimestampTz now, TimestampTz expires,
+			 EntryRow *row)
+{
+	Datum		values[4] = {call->key, value, TimestampTzGetDatum(now),
+	TimestampTzGetDatum(expires)};
+
+	if (!run_drawing(call, STORE_UPDATE, values, expires == ENTRY_NEVER ? "   n" : NULL, row))
+		entry_suppressed(call);
+}
+
+/* Give the locked entry another expiry; value and version stay. */
+void
+entry_set_expiry(EntryCall *call, TimestampTz expires, EntryRow *row)
+{
+	Datum		values[2] = {call->key, TimestampTzGetDatum(expires)};
+
+	if (!run_one(call, STORE_RENEW, values, expires == ENTRY_NEVER ? " n" : NULL, false, row))
+		entry_suppressed(call);
+}

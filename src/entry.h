@@ -1,0 +1,91 @@
+/*
+ * entry.h
+ *		One entry of a store: its life, reading, locking and writing it.
+ */
+#ifndef KEEP_ENTRY_H
+#define KEEP_ENTRY_H
+
+#include "postgres.h"
+
+#include "store.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+/* In C an entry that never expires has this expiry; in SQL it is NULL. */
+#define ENTRY_NEVER DT_NOEND
+
+/* A call on a store; SPI is connected from entry_begin() to the result. */
+typedef struct EntryCall
+{
+	KeepTable  *table;
+	const StoreOptions *opt;
+	text	   *given;			/* the key as the caller names it */
+	Datum		key;			/* the key as the table has it */
+	MemoryContext caller;		/* where results go */
+} EntryCall;
+
+/* A row of the store; its value is in SPI's memory. */
+typedef struct EntryRow
+{
+	Datum		value;
+	int64		version;
+	TimestampTz created;
+	TimestampTz updated;
+	TimestampTz expires;
+} EntryRow;
+
+typedef enum EntryLock
+{
+	ENTRY_LOCKED,				/* live, and ours until the transaction ends */
+	ENTRY_ABSENT,
+	ENTRY_STALE					/* live, but of another version; not locked */
+} EntryLock;
+
+#define ENTRY_ANY_VERSION	(-1)
+
+/* a call's frame */
+extern void entry_open_store(EntryCall *call, FunctionCallInfo fcinfo, bool write,
+							 const char *function, AclMode rights);
+extern void entry_begin(EntryCall *call, FunctionCallInfo fcinfo, bool write,
+						const char *function, AclMode rights);
+extern Datum entry_stored_key(const EntryCall *call, text *key);
+extern void entry_check_value(const EntryCall *call, Datum value);
+extern int64 entry_version_arg(FunctionCallInfo fcinfo, int argno, const char *name);
+extern TupleDesc entry_result_desc(FunctionCallInfo fcinfo);
+extern Datum entry_outcome(EntryCall *call, FunctionCallInfo fcinfo, bool applied,
+						   const char *status, const EntryRow *row);
+extern Datum entry_not_applied(EntryCall *call, FunctionCallInfo fcinfo, EntryLock lock,
+							   const EntryRow *row);
+extern Datum entry_result(EntryCall *call, FunctionCallInfo fcinfo, const EntryRow *row);
+extern void entry_fill(const EntryRow *row, text *key, Datum *values, bool *nulls);
+
+/* its life */
+extern bool entry_live(const EntryRow *row);
+extern TimestampTz entry_expiry(const StoreOptions *opt, TimestampTz now,
+								TimestampTz created, const Interval *ttl);
+extern TimestampTz entry_kept_expiry(const EntryCall *call, const EntryRow *row,
+									 TimestampTz now, const Interval *ttl);
+
+/* reading, locking, writing */
+extern void entry_row_at(uint64 n, EntryRow *row);
+extern bool entry_read(EntryCall *call, EntryRow *row, bool read_only);
+extern EntryLock entry_lock(EntryCall *call, int64 version, EntryRow *row);
+extern bool entry_lock_by(EntryCall *call, StoreStatement statement, EntryRow *row);
+extern bool entry_create(EntryCall *call, Datum value, const Interval *ttl, EntryRow *row);
+extern bool entry_upsert(EntryCall *call, StoreStatement statement, Datum value,
+						 const Interval *ttl, Datum path, Datum by, EntryRow *row);
+extern void entry_update(EntryCall *call, Datum value, TimestampTz now,
+						 TimestampTz expires, EntryRow *row);
+extern void entry_set_expiry(EntryCall *call, TimestampTz expires, EntryRow *row);
+extern EntryLock entry_delete(EntryCall *call, int64 version, EntryRow *row);
+extern void entry_suppressed(const EntryCall *call) pg_attribute_noreturn();
+
+/* for writes in bulk */
+extern bool entry_late(TimestampTz written, TimestampTz now);
+extern void entry_versions_drawn(const EntryCall *call);
+extern int64 entry_last_version(const EntryCall *call);
+
+#endif							/* KEEP_ENTRY_H */

@@ -1,0 +1,317 @@
+/*
+ * entry_batch.c
+ *		SQL functions that write many entries: put_many, put_batch.
+ *
+ * One statement writes all, with the keys in ascending order, so that two
+ * calls on the same keys cannot deadlock.  Entries that have expired are left
+ * out by it and written by a second one.
+ */
+#include "postgres.h"
+
+#include "arg.h"
+#include "clock.h"
+#include "entry.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(keep_put_many);
+PG_FUNCTION_INFO_V1(keep_put_batch);
+
+#define JSONB_ARRAY_TYPE	3807	/* no macro before 17 */
+#define MAX_ROUNDS			10
+
+/* One entry of the batch. */
+typedef struct BatchItem
+{
+	text	   *given;			/* the key as the caller names it */
+	text	   *key;			/* the key as the table has it */
+	Datum		value;
+	bool		written;
+	bool		redraw;			/* its version may have been overtaken */
+	EntryRow	row;
+} BatchItem;
+
+typedef struct Batch
+{
+	EntryCall	call;
+	const Interval *ttl;
+	BatchItem	   *items;			/* in the order given */
+	BatchItem	  **sorted;			/* in ascending order of their keys */
+	int			count;
+} Batch;
+
+/* Order of keys: that of collation "C", bytes. */
+static int
+compare_keys(const void *a, const void *b)
+{
+	text	   *left = (*(BatchItem *const *) a)->key;
+	text	   *right = (*(BatchItem *const *) b)->key;
+	int			length = Min(VARSIZE_ANY_EXHDR(left), VARSIZE_ANY_EXHDR(right));
+	int			order = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length);
+
+	if (order != 0)
+		return order;
+	return (int) VARSIZE_ANY_EXHDR(left) - (int) VARSIZE_ANY_EXHDR(right);
+}
+
+/* Check the items and sort them; a key that comes twice is refused (22023). */
+static void
+prepare_items(Batch *batch)
+{
+	batch->sorted = palloc(sizeof(BatchItem *) * batch->count);
+	for (int i = 0; i < batch->count; i++)
+	{
+		BatchItem	   *item = &batch->items[i];
+
+		item->key = DatumGetTextPP(entry_stored_key(&batch->call, item->given));
+		item->written = item->redraw = false;
+		entry_check_value(&batch->call, item->value);
+		batch->sorted[i] = item;
+	}
+	qsort(batch->sorted, batch->count, sizeof(BatchItem *), compare_keys);
+	for (int i = 1; i < batch->count; i++)
+		if (compare_keys(&batch->sorted[i - 1], &batch->sorted[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("key \"%s\" is given more than once",
+							text_to_cstring(batch->sorted[i]->given))));
+}
+
+static Datum
+array_of(Datum *elems, int count, Oid type)
+{
+	return PointerGetDatum(construct_array(elems, count, type, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * Take over the rows that a statement returned, in ascending order of keys, as
+ * those of "items" in the same order.  "created" rows drew one version, the
+ * others a second one under the row lock; a gap that is wider was drawn by
+ * others, and may have overtaken the row before it: see redraw_if_overtaken()
+ * in entry.c for what that is about.
+ */
+static void
+take_rows(Batch *batch, BatchItem **items, int count, bool drawn)
+{
+	BatchItem	   *before = NULL;
+	int			next = 0;
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		BatchItem		found = {.key = DatumGetTextPP(SPI_getbinval(tuple, desc, STORE_NCOLS + 1,
+																 &isnull))};
+		BatchItem	   *probe = &found;
+		TimestampTz now = DatumGetTimestampTz(SPI_getbinval(tuple, desc, STORE_NCOLS + 2,
+															&isnull));
+		BatchItem	   *item;
+		bool		created;
+
+		while (next < count && compare_keys(&items[next], &probe) != 0)
+			next++;
+		if (next >= count)
+			elog(ERROR, "a trigger has changed the key of an entry");
+		item = items[next++];
+		entry_row_at(i, &item->row);
+		item->written = true;
+		item->redraw = false;
+		if (!drawn)
+			continue;
+
+		created = item->row.updated <= item->row.created;
+		item->redraw = created && entry_late(item->row.updated, now);
+		if (before != NULL && item->row.version - before->row.version > (created ? 1 : 2))
+			before->redraw = true;
+		before = item;
+	}
+	if (before != NULL && entry_last_version(&batch->call) != before->row.version)
+		before->redraw = true;
+}
+
+/* Run a statement that inserts on those items that are not written yet. */
+static int
+insert_items(Batch *batch, StoreStatement statement)
+{
+	BatchItem	  **items = palloc(sizeof(BatchItem *) * batch->count);
+	Datum	   *keys = palloc(sizeof(Datum) * batch->count);
+	Datum	   *values = palloc(sizeof(Datum) * batch->count);
+	const StoreOptions *opt = batch->call.opt;
+	Datum		params[4];
+	char		nulls[] = "    ";
+	int			count = 0;
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		BatchItem	   *item = batch->sorted[i];
+
+		if (item->written)
+			continue;
+		keys[count] = PointerGetDatum(item->key);
+		values[count] = item->value;
+		items[count++] = item;
+	}
+	if (count == 0)
+		return 0;
+
+	params[0] = array_of(keys, count, TEXTOID);
+	params[1] = array_of(values, count, JSONBOID);
+	params[2] = IntervalPGetDatum(batch->ttl);
+	params[3] = IntervalPGetDatum(opt->max_lifetime);
+	nulls[2] = batch->ttl ? ' ' : 'n';
+	nulls[3] = opt->max_lifetime ? ' ' : 'n';
+	if (keep_run(batch->call.table, statement, params, nulls, false) > 0)
+	{
+		take_rows(batch, items, count, true);
+		entry_versions_drawn(&batch->call);
+	}
+	return count;
+}
+
+/* Draw again for those items that may have been overtaken. */
+static void
+redraw_items(Batch *batch)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * batch->count);
+	BatchItem	  **items = palloc(sizeof(BatchItem *) * batch->count);
+	TimestampTz now = keep_clock_now();
+	TimestampTz expires = entry_expiry(batch->call.opt, now, now, batch->ttl);
+	Datum		params[3];
+	int			count = 0;
+
+	for (int i = 0; i < batch->count; i++)
+		if (batch->sorted[i]->redraw)
+		{
+			items[count] = batch->sorted[i];
+			keys[count++] = PointerGetDatum(batch->sorted[i]->key);
+		}
+	if (count == 0)
+		return;
+
+	params[0] = array_of(keys, count, TEXTOID);
+	params[1] = TimestampTzGetDatum(now);
+	params[2] = TimestampTzGetDatum(expires);
+	if (keep_run(batch->call.table, STORE_REDRAW_MANY, params,
+				 expires == ENTRY_NEVER ? "  n" : NULL, false) != (uint64) count)
+		entry_suppressed(&batch->call);
+	take_rows(batch, items, count, false);
+	entry_versions_drawn(&batch->call);
+}
+
+/* Write the batch, and return its entries in the order given. */
+static Datum
+put_items(Batch *batch, FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	prepare_items(batch);
+	for (int round = 0;; round++)
+	{
+		if (insert_items(batch, STORE_PUT_MANY) == 0 ||
+			insert_items(batch, STORE_CREATE_MANY) == 0)
+			break;
+		if (round >= MAX_ROUNDS)
+			entry_suppressed(&batch->call);
+		CHECK_FOR_INTERRUPTS();
+	}
+	redraw_items(batch);
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		Datum		values[6];
+		bool		nulls[6];
+
+		entry_fill(&batch->items[i].row, batch->items[i].given, values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/* Begin a batch: the store in argument 0, the ttl in "ttlarg". */
+static void
+begin_batch(Batch *batch, FunctionCallInfo fcinfo, int ttlarg, const char *function)
+{
+	batch->ttl = keep_arg_span(fcinfo, ttlarg, "ttl");
+	InitMaterializedSRF(fcinfo, 0);
+	entry_open_store(&batch->call, fcinfo, true, function,
+					 ACL_SELECT | ACL_INSERT | ACL_UPDATE);
+	if (batch->ttl == NULL)
+		batch->ttl = batch->call.opt->ttl;
+}
+
+/*
+ * keep.put_many(store regclass, keys text[], values jsonb[], ttl interval)
+ *		returns setof keep.entry
+ *
+ * keep.put() for each key and value; the entries come back in the order given.
+ * 22023 for a key given twice or arrays of unequal length.
+ */
+Datum
+keep_put_many(PG_FUNCTION_ARGS)
+{
+	Batch		batch;
+	int			nvalues;
+	Datum	   *keys = keep_arg_array(fcinfo, 1, "keys", TEXTOID, &batch.count);
+	Datum	   *values = keep_arg_array(fcinfo, 2, "values", JSONBOID, &nvalues);
+
+	if (batch.count != nvalues)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("arrays must have the same number of elements"),
+				 errdetail("There are %d keys and %d values.", batch.count, nvalues)));
+	begin_batch(&batch, fcinfo, 3, "keep.put_many()");
+	batch.items = palloc(sizeof(BatchItem) * batch.count);
+	for (int i = 0; i < batch.count; i++)
+	{
+		batch.items[i].given = DatumGetTextPP(keys[i]);
+		batch.items[i].value = values[i];
+	}
+	return put_items(&batch, fcinfo);
+}
+
+/*
+ * keep.put_batch(store regclass, entries jsonb, ttl interval)
+ *		returns setof keep.entry
+ *
+ * keep.put() for each member of a JSON object.  22023 for any other value.
+ */
+Datum
+keep_put_batch(PG_FUNCTION_ARGS)
+{
+	Batch		batch;
+	Jsonb	   *entries;
+	JsonbIterator *it;
+	JsonbValue	name;
+	JsonbValue	value;
+
+	keep_arg_require(fcinfo, 1, "entries");
+	entries = PG_GETARG_JSONB_P(1);
+	if (!JB_ROOT_IS_OBJECT(entries))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("entries must be a JSON object"),
+				 errhint("Its members are the keys and their values.")));
+	begin_batch(&batch, fcinfo, 2, "keep.put_batch()");
+	batch.items = palloc(sizeof(BatchItem) * JB_ROOT_COUNT(entries));
+	batch.count = 0;
+
+	it = JsonbIteratorInit(&entries->root);
+	while (JsonbIteratorNext(&it, &name, true) != WJB_DONE)
+	{
+		if (name.type != jbvString)
+			continue;
+		(void) JsonbIteratorNext(&it, &value, true);
+		batch.items[batch.count].given = cstring_to_text_with_len(name.val.string.val,
+																  name.val.string.len);
+		batch.items[batch.count++].value = JsonbPGetDatum(JsonbValueToJsonb(&value));
+	}
+	return put_items(&batch, fcinfo);
+}

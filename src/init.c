@@ -1,0 +1,29 @@
+/*
+ * init.c
+ *		Start of the library: makes the rooms known to each other.
+ */
+#include "postgres.h"
+
+#include "catalog.h"
+#include "clock.h"
+#include "plan.h"
+#include "store.h"
+#include "wait.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+/* Called once when the library is loaded. */
+void
+_PG_init(void)
+{
+	keep_clock_init();
+	keep_wait_init();
+	MarkGUCPrefixReserved("pg_keep");
+	keep_kind_add(&keep_store_kind);
+	keep_plan_init();
+}

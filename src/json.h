@@ -1,0 +1,18 @@
+/*
+ * json.h
+ *		Changes of JSON values: merge patch (RFC 7396) and counters.
+ */
+#ifndef KEEP_JSON_H
+#define KEEP_JSON_H
+
+#include "postgres.h"
+
+#include "utils/array.h"
+#include "utils/jsonb.h"
+
+extern void keep_json_push_string(JsonbParseState **state, const char *name,
+								  const char *string, int length);
+extern Jsonb *keep_json_merge(Jsonb *target, Jsonb *patch);
+extern Jsonb *keep_json_increment(Jsonb *value, Datum *path, int npath, int64 by);
+
+#endif							/* KEEP_JSON_H */

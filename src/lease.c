@@ -1,0 +1,274 @@
+/*
+ * lease.c
+ *		Leases: acquire, renew, release, assert_lease.
+ *
+ * A lease is an entry of a store whose value names the owner and whose version
+ * is the token.  Versions rise over release, expiry and clean-up, so the token
+ * is a fencing token: whoever sees a higher one knows that the lower is stale.
+ */
+#include "postgres.h"
+
+#include "arg.h"
+#include "clock.h"
+#include "entry.h"
+#include "error.h"
+#include "json.h"
+#include "wait.h"
+
+#include "access/htup_details.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+PG_FUNCTION_INFO_V1(keep_acquire);
+PG_FUNCTION_INFO_V1(keep_renew);
+PG_FUNCTION_INFO_V1(keep_release);
+PG_FUNCTION_INFO_V1(keep_assert_lease);
+
+#define OWNER "owner"
+
+/* The value of a lease: {"owner": …} */
+static Datum
+lease_value(text *owner)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	keep_json_push_string(&state, OWNER, VARDATA_ANY(owner), VARSIZE_ANY_EXHDR(owner));
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+/* The owner in a lease's value, or NULL where it is no lease. */
+static text *
+lease_owner(Datum value)
+{
+	Jsonb	   *json = DatumGetJsonbP(value);
+	JsonbValue *owner;
+
+	if (!JB_ROOT_IS_OBJECT(json))
+		return NULL;
+	owner = getKeyJsonValueFromContainer(&json->root, OWNER, strlen(OWNER), NULL);
+	if (owner == NULL || owner->type != jbvString)
+		return NULL;
+	return cstring_to_text_with_len(owner->val.string.val, owner->val.string.len);
+}
+
+static bool
+same_text(text *a, text *b)
+{
+	return a != NULL && b != NULL && VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* End keep.acquire(): "row" is the lease that is there, or NULL. */
+static Datum
+acquire_result(EntryCall *call, FunctionCallInfo fcinfo, bool acquired, const EntryRow *row)
+{
+	Datum		values[4] = {0};
+	bool		nulls[4] = {false, true, true, true};
+	text	   *owner = row ? lease_owner(row->value) : NULL;
+	MemoryContext old;
+	HeapTuple	tuple;
+
+	values[0] = BoolGetDatum(acquired);
+	if (row != NULL)
+	{
+		values[1] = Int64GetDatum(row->version);
+		values[2] = PointerGetDatum(owner);
+		values[3] = TimestampTzGetDatum(row->expires);
+		nulls[1] = !acquired;
+		nulls[2] = owner == NULL;
+		nulls[3] = row->expires == ENTRY_NEVER;
+	}
+	old = MemoryContextSwitchTo(call->caller);
+	tuple = heap_form_tuple(entry_result_desc(fcinfo), values, nulls);
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	return HeapTupleGetDatum(tuple);
+}
+
+/*
+ * The same owner again, most likely after a lost reply: the same token, and
+ * the time asked for where nobody has the row locked.
+ */
+static void
+extend_own(EntryCall *call, const Interval *ttl, EntryRow *row)
+{
+	EntryRow	locked;
+	TimestampTz expires;
+
+	if (!entry_lock_by(call, STORE_LOCK_FREE, &locked) || locked.version != row->version ||
+		!entry_live(&locked))
+		return;
+	expires = entry_expiry(call->opt, keep_clock_now(), locked.created, ttl);
+	if (expires > locked.expires)
+		entry_set_expiry(call, expires, &locked);
+	*row = locked;
+}
+
+/*
+ * Try once.  Returns true when the lease is ours; else *holder says whether
+ * "row" is the lease of another, and not a row that somebody has locked.
+ *
+ * A row that is there and locked belongs to someone at work on it: the answer
+ * is no, without waiting.  Only a rival who inserts the same key, uncommitted
+ * and thus invisible, is waited for, as by any INSERT.
+ */
+static bool
+try_acquire(EntryCall *call, text *owner, const Interval *ttl, bool *holder, EntryRow *row)
+{
+	EntryRow	locked;
+
+	*holder = false;
+	if (entry_read(call, row, false))
+	{
+		if (entry_live(row))
+		{
+			if (!same_text(lease_owner(row->value), owner))
+			{
+				*holder = true;
+				return false;
+			}
+			extend_own(call, ttl, row);
+			return true;
+		}
+		if (!entry_lock_by(call, STORE_LOCK_FREE, &locked))
+			return false;
+	}
+	return entry_create(call, lease_value(owner), ttl, row);
+}
+
+/*
+ * keep.acquire(store regclass, name text, owner text, ttl interval,
+ *				wait interval) returns keep.lease
+ *
+ * Takes the lease if it is free, or waits up to "wait" until it is.  The token
+ * is NULL unless acquired; owner and expires_at are those of the holder.
+ */
+Datum
+keep_acquire(PG_FUNCTION_ARGS)
+{
+	EntryCall	call;
+	EntryRow	row;
+	KeepWait	wait;
+	text	   *owner;
+	const Interval *ttl;
+	bool		holder;
+
+	keep_arg_require(fcinfo, 1, "name");
+	keep_arg_require(fcinfo, 2, "owner");
+	keep_arg_require(fcinfo, 3, "ttl");
+	keep_arg_require(fcinfo, 4, "wait");
+	owner = PG_GETARG_TEXT_PP(2);
+	if (VARSIZE_ANY_EXHDR(owner) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("owner must not be empty")));
+	ttl = keep_arg_span(fcinfo, 3, "ttl");
+	keep_wait_begin(&wait, PG_GETARG_INTERVAL_P(4), "keep.acquire()");
+	entry_begin(&call, fcinfo, true, "keep.acquire()",
+				ACL_SELECT | ACL_INSERT | ACL_UPDATE);
+	entry_check_value(&call, lease_value(owner));
+
+	for (;;)
+	{
+		int64		left = PG_INT64_MAX;
+
+		if (try_acquire(&call, owner, ttl, &holder, &row))
+			return acquire_result(&call, fcinfo, true, &row);
+		if (holder && row.expires != ENTRY_NEVER)
+			left = row.expires - keep_clock_now() + 1;
+		if (!keep_wait_next(&wait, left))
+			return acquire_result(&call, fcinfo, false, holder ? &row : NULL);
+	}
+}
+
+/* A token: required, and above 0 as every version is (22023). */
+static int64
+token_arg(FunctionCallInfo fcinfo)
+{
+	keep_arg_require(fcinfo, 1, "name");
+	keep_arg_require(fcinfo, 2, "token");
+	if (PG_GETARG_INT64(2) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("token must be greater than zero")));
+	return PG_GETARG_INT64(2);
+}
+
+/*
+ * keep.renew(store regclass, name text, token bigint, ttl interval)
+ *		returns keep.outcome
+ *
+ * The holder's lease now ends ttl from now, sooner or later than before.
+ * Status renewed, stale or absent.
+ */
+Datum
+keep_renew(PG_FUNCTION_ARGS)
+{
+	EntryCall	call;
+	EntryRow	row;
+	EntryLock	lock;
+	int64		token = token_arg(fcinfo);
+	const Interval *ttl;
+
+	keep_arg_require(fcinfo, 3, "ttl");
+	ttl = keep_arg_span(fcinfo, 3, "ttl");
+	entry_begin(&call, fcinfo, true, "keep.renew()", ACL_SELECT | ACL_UPDATE);
+	lock = entry_lock(&call, token, &row);
+	if (lock != ENTRY_LOCKED)
+		return entry_not_applied(&call, fcinfo, lock, &row);
+	entry_set_expiry(&call, entry_expiry(call.opt, keep_clock_now(), row.created, ttl), &row);
+	return entry_outcome(&call, fcinfo, true, "renewed", &row);
+}
+
+/*
+ * keep.release(store regclass, name text, token bigint) returns keep.outcome
+ *
+ * Status released, stale or absent.
+ */
+Datum
+keep_release(PG_FUNCTION_ARGS)
+{
+	EntryCall	call;
+	EntryRow	row;
+	EntryLock	lock;
+	int64		token = token_arg(fcinfo);
+
+	entry_begin(&call, fcinfo, true, "keep.release()", ACL_SELECT | ACL_DELETE);
+	lock = entry_delete(&call, token, &row);
+	if (lock != ENTRY_LOCKED)
+		return entry_not_applied(&call, fcinfo, lock, &row);
+	return entry_outcome(&call, fcinfo, true, "released", &row);
+}
+
+/*
+ * keep.assert_lease(store regclass, name text, token bigint) returns void
+ *
+ * Raises KP412 unless the token's lease lives, and keeps it from changing
+ * hands until this transaction ends: the row stays share-locked, so that what
+ * the transaction does is done under the lease or not at all.
+ */
+Datum
+keep_assert_lease(PG_FUNCTION_ARGS)
+{
+	EntryCall	call;
+	EntryRow	row;
+	int64		token = token_arg(fcinfo);
+	bool		there;
+
+	entry_begin(&call, fcinfo, true, "keep.assert_lease()", ACL_SELECT | ACL_UPDATE);
+	there = entry_lock_by(&call, STORE_LOCK_SHARE, &row) && entry_live(&row);
+	if (!there || row.version != token)
+		ereport(ERROR,
+				(errcode(ERRCODE_KEEP_STALE),
+				 errmsg("lease \"%s\" is no longer held under token " INT64_FORMAT,
+						text_to_cstring(call.given), token),
+				 there ? errdetail("It is held under token " INT64_FORMAT " now.", row.version)
+				 : errdetail("It has been released or has expired."),
+				 errhint("Stop this work; acquire the lease again before starting over.")));
+	SPI_finish();
+	PG_RETURN_VOID();
+}

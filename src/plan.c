@@ -1,0 +1,363 @@
+/*
+ * plan.c
+ *		Statements on a registered table, prepared once per backend.
+ *
+ * Each backend keeps, for every table that it has worked on, the parsed
+ * options and the prepared plans, in the manner of ri_triggers.c.  A relcache
+ * invalidation (ALTER, rename, changed options, DROP) marks the table's entry
+ * invalid; the next call, which first takes its lock on the table and so has
+ * seen all invalidations, builds it anew.  A plan that may be in use further
+ * up the stack must not be freed under it, so retired memory goes at the end
+ * of the transaction.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "plan.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/syscache.h"
+
+static HTAB *tables = NULL;
+static bool any_invalid = false;
+
+/* The catalog's own OID, as of the last build of an entry: see below. */
+static Oid	catalog_relid = InvalidOid;
+
+/* What waits to be freed at the end of the transaction. */
+typedef struct Retired
+{
+	struct Retired *next;
+	SPIPlanPtr	plan;			/* or NULL: a memory context */
+	MemoryContext context;
+} Retired;
+
+static Retired *retired = NULL;
+
+/*
+ * Relcache callback.  InvalidOid means all; so does the catalog itself: it
+ * goes away with the extension, and its rows with it.
+ */
+static void
+invalidate_tables(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS scan;
+	KeepTable  *table;
+
+	any_invalid = true;
+	if (OidIsValid(relid) && relid != catalog_relid)
+	{
+		table = hash_search(tables, &relid, HASH_FIND, NULL);
+		if (table != NULL)
+			table->valid = false;
+		return;
+	}
+	hash_seq_init(&scan, tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+		table->valid = false;
+}
+
+/* Syscache callback: a renamed schema changes the text of statements. */
+static void
+invalidate_all(Datum arg, int cacheid, uint32 hashvalue)
+{
+	invalidate_tables(arg, InvalidOid);
+}
+
+static void
+retire(SPIPlanPtr plan, MemoryContext context)
+{
+	Retired    *item = MemoryContextAlloc(TopMemoryContext, sizeof(Retired));
+
+	item->plan = plan;
+	item->context = context;
+	item->next = retired;
+	retired = item;
+}
+
+/* Retire what an entry holds, so that it can be built anew. */
+static void
+empty_entry(KeepTable *table)
+{
+	if (table->context == NULL)
+		return;
+	for (int i = 0; i < table->kind->nstatements; i++)
+		if (table->plans[i] != NULL)
+			retire(table->plans[i], NULL);
+	retire(NULL, table->context);
+	table->context = NULL;
+	table->valid = false;
+}
+
+/* Drop the entries of tables that have changed or gone. */
+static void
+drop_invalid_entries(void)
+{
+	HASH_SEQ_STATUS scan;
+	KeepTable  *table;
+
+	hash_seq_init(&scan, tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+	{
+		if (table->valid)
+			continue;
+		empty_entry(table);
+		(void) hash_search(tables, &table->relid, HASH_REMOVE, NULL);
+	}
+	any_invalid = false;
+}
+
+/* Transaction callback: no statement of ours can be running now, so free. */
+static void
+free_retired(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE)
+		return;
+	if (any_invalid)
+		drop_invalid_entries();
+	while (retired != NULL)
+	{
+		Retired    *next = retired->next;
+
+		if (retired->plan != NULL)
+			SPI_freeplan(retired->plan);
+		else
+			MemoryContextDelete(retired->context);
+		pfree(retired);
+		retired = next;
+	}
+}
+
+/* Set up the hash table and the callbacks; called once, from _PG_init(). */
+void
+keep_plan_init(void)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(KeepTable);
+	tables = hash_create("pg_keep tables", 32, &ctl, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(invalidate_tables, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_all, (Datum) 0);
+	RegisterXactCallback(free_retired, NULL);
+}
+
+/*
+ * Build an entry: is the table registered, has it the shape, what are its
+ * options?  Returns false where it is not of the kind, with *flaw saying why,
+ * or NULL where it is not registered.  The caller holds a lock on the table.
+ */
+static bool
+build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
+{
+	Relation	rel = try_relation_open(table->relid, NoLock);
+	MemoryContext context;
+	MemoryContext old;
+	Jsonb	   *options;
+
+	*flaw = NULL;
+	if (rel == NULL)
+		return false;
+	if (rel->rd_rel->relkind != RELKIND_RELATION ||
+		!keep_catalog_find(table->relid, kind->name, &options) ||
+		(*flaw = kind->check_shape(rel)) != NULL)
+	{
+		relation_close(rel, NoLock);
+		return false;
+	}
+
+	/* under the current context until all has gone well, then kept */
+	context = AllocSetContextCreate(CurrentMemoryContext, "pg_keep table",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	table->kind = kind;
+	table->options = kind->parse_options(rel, options);
+	table->plans = palloc0(sizeof(SPIPlanPtr) * kind->nstatements);
+	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	table->context = context;
+	catalog_relid = keep_catalog_relid();
+	table->valid = true;
+	relation_close(rel, NoLock);
+	return true;
+}
+
+/*
+ * The entry of a registered table, locked until the end of the transaction
+ * as a statement on it would.  Returns NULL where it is not of that kind.
+ */
+KeepTable *
+keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const char **flaw)
+{
+	KeepTable  *table;
+	bool		found;
+
+	LockRelationOid(relid, lockmode);
+	table = hash_search(tables, &relid, HASH_FIND, NULL);
+	if (table != NULL && table->valid && table->kind == kind)
+		return table;
+
+	*flaw = NULL;
+	if (get_rel_name(relid) == NULL)
+		return NULL;
+	table = hash_search(tables, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		table->valid = false;
+		table->context = NULL;
+	}
+	empty_entry(table);
+	any_invalid = true;
+	return build_entry(table, kind, flaw) ? table : NULL;
+}
+
+/* The same, but raises 42809 where the table is not of that kind. */
+KeepTable *
+keep_table_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode)
+{
+	const char *flaw;
+	KeepTable  *table = keep_table_try_open(relid, kind, lockmode, &flaw);
+
+	if (table == NULL)
+		keep_not_of_kind(relid, kind, flaw);
+	return table;
+}
+
+/* Copy a statement's text, with its placeholders replaced. */
+static char *
+expand_text(KeepTable *table, Relation rel, const char *sql)
+{
+	StringInfoData text;
+	const char *open;
+
+	initStringInfo(&text);
+	while ((open = strchr(sql, '{')) != NULL)
+	{
+		const char *close = strchr(open, '}');
+		char	   *name = pnstrdup(open + 1, close - open - 1);
+		const char *value;
+
+		appendBinaryStringInfo(&text, sql, open - sql);
+		if (strcmp(name, "table") == 0)
+			value = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+											   RelationGetRelationName(rel));
+		else if (strcmp(name, "clock") == 0)
+			value = KEEP_CLOCK_SQL;
+		else if (strcmp(name, "version") == 0)
+			value = KEEP_VERSION_SQL;
+		else
+			value = table->kind->expand(rel, table->options, name);
+		if (value == NULL)
+			elog(ERROR, "unknown placeholder \"%s\" in a statement", name);
+		appendStringInfoString(&text, value);
+		sql = close + 1;
+	}
+	appendStringInfoString(&text, sql);
+	return text.data;
+}
+
+/*
+ * Prepare a statement, and plan it once and for all.
+ *
+ * Every statement finds its rows by an index.  The plan is made generic and
+ * with scans of the whole table priced out, since a plan made while a table
+ * was small must still be right when it has grown.
+ */
+static SPIPlanPtr
+prepare(KeepTable *table, int statement)
+{
+	const KeepStatement *source = &table->kind->statements[statement];
+	Relation	rel = relation_open(table->relid, NoLock);
+	char	   *sql = expand_text(table, rel, source->sql);
+	static const char *const priced_out[] = {
+		"enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "enable_hashjoin"
+	};
+	SPIPlanPtr	plan;
+	int			nparams = 0;
+	int			guc_level;
+
+	relation_close(rel, NoLock);
+	while (OidIsValid(source->params[nparams]))
+		nparams++;
+
+	guc_level = NewGUCNestLevel();
+	for (size_t i = 0; i < lengthof(priced_out); i++)
+		(void) set_config_option(priced_out[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	plan = SPI_prepare_cursor(sql, nparams, (Oid *) source->params,
+							  CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql,
+			 SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not keep the plan of \"%s\"", sql);
+	table->plans[statement] = plan;
+	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
+	AtEOXact_GUC(true, guc_level);
+	return plan;
+}
+
+/*
+ * Run a statement of the table's kind; the caller is connected to SPI and
+ * finds the rows in SPI_tuptable.  Returns how many there are.
+ *
+ * read_only is for functions that are STABLE: the statement then sees what the
+ * calling query sees.  Else it sees all that is committed (at READ COMMITTED)
+ * and all that this transaction has written, also earlier in the same query.
+ */
+uint64
+keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool read_only)
+{
+	SPIPlanPtr	plan = table->plans[statement];
+	int			result;
+
+	if (plan == NULL)
+		plan = prepare(table, statement);
+	else if (!SPI_plan_is_valid(plan))
+	{
+		/* not by the table itself: a search path, a function, a type */
+		table->plans[statement] = NULL;
+		retire(plan, NULL);
+		plan = prepare(table, statement);
+	}
+
+	result = SPI_execute_plan(plan, values, nulls, read_only, 0);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/*
+ * Refuse (42501) a user who lacks one of these rights on the table, counting
+ * a right on any column as one.
+ *
+ * The executor checks each statement anyway.  This is for functions whose
+ * first statement only reads: that a right is missing must not come to light
+ * only when there is something to write.
+ */
+void
+keep_require_rights(Oid relid, AclMode rights)
+{
+	Oid			role = GetUserId();
+
+	for (AclMode right = 1; right <= rights; right <<= 1)
+	{
+		if ((rights & right) == 0 ||
+			pg_class_aclcheck(relid, role, right) == ACLCHECK_OK ||
+			pg_attribute_aclcheck_all(relid, role, right, ACLMASK_ANY) == ACLCHECK_OK)
+			continue;
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)),
+					   get_rel_name(relid));
+	}
+}

@@ -1,0 +1,56 @@
+/*
+ * plan.h
+ *		Statements on a registered table, prepared once per backend.
+ */
+#ifndef KEEP_PLAN_H
+#define KEEP_PLAN_H
+
+#include "postgres.h"
+
+#include "catalog.h"
+
+#include "executor/spi.h"
+
+#define KEEP_MAX_PARAMS 8
+
+/*
+ * How a statement reads the clock and draws a version.  Substituted in the
+ * text of statements, so that on a table where neither may be called (one
+ * distributed by Citus, say) parameters could take their place.
+ */
+#define KEEP_CLOCK_SQL		"keep.clock()"
+#define KEEP_VERSION_SQL	"DEFAULT"
+
+/*
+ * A statement of a kind of table.
+ *
+ * Its text may hold {table} (the qualified name), {clock} and {version} (what
+ * gives the time and draws a version) and the placeholders that its kind
+ * expands.  Types of parameters end with InvalidOid.
+ */
+struct KeepStatement
+{
+	const char *sql;
+	Oid			params[KEEP_MAX_PARAMS + 1];
+};
+
+/* What a backend keeps of a registered table. */
+typedef struct KeepTable
+{
+	Oid			relid;			/* hash key; must be first */
+	bool		valid;			/* false: build anew before use */
+	const KeepKind *kind;
+	MemoryContext context;		/* holds all below; a child of CacheMemoryContext */
+	void	   *options;		/* of the kind's own type */
+	SPIPlanPtr *plans;			/* one a statement, NULL until first used */
+} KeepTable;
+
+extern void keep_plan_init(void);
+extern KeepTable *keep_table_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode);
+extern KeepTable *keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode,
+									  const char **flaw);
+extern uint64 keep_run(KeepTable *table, int statement, Datum *values, const char *nulls,
+					   bool read_only);
+extern void keep_require_rights(Oid relid, AclMode rights);
+
+#endif							/* KEEP_PLAN_H */

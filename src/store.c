@@ -1,0 +1,496 @@
+/*
+ * store.c
+ *		Stores: creating them, their shape and their options.
+ */
+#include "postgres.h"
+
+#include "arg.h"
+#include "clock.h"
+#include "compat.h"
+#include "json.h"
+#include "store.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_sequence.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#define DEFAULT_MAX_VALUE_BYTES	1048576
+
+PG_FUNCTION_INFO_V1(keep_create_store);
+PG_FUNCTION_INFO_V1(keep_set_store_option);
+
+static const char *store_check_shape(Relation rel);
+static void *store_parse_options(Relation rel, Jsonb *json);
+static Jsonb *store_normal_options(Relation rel, Jsonb *json);
+
+const KeepKind keep_store_kind = {
+	.name = "store",
+	.maker = "keep.create_store",
+	.check_shape = store_check_shape,
+	.parse_options = store_parse_options,
+	.normal_options = store_normal_options,
+	.statements = store_statements,
+	.nstatements = STORE_NSTATEMENTS,
+	.expand = store_expand,
+};
+
+/* The sequence of the version column, or InvalidOid. */
+static Oid
+version_sequence(Relation rel)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), "version");
+
+	return attnum == InvalidAttrNumber ? InvalidOid : keep_identity_sequence(rel, attnum);
+}
+
+/*
+ * Does the sequence rise with each draw, one by one, also over a crash?
+ * Versions promise no less.
+ */
+static bool
+sequence_rises(Oid sequence)
+{
+	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	Form_pg_sequence form;
+	bool		rises;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_sequence) GETSTRUCT(tuple);
+	rises = form->seqcache == 1 && form->seqincrement == 1 && form->seqmin > 0 &&
+		!form->seqcycle && get_rel_persistence(sequence) == RELPERSISTENCE_PERMANENT;
+	ReleaseSysCache(tuple);
+	return rises;
+}
+
+/* Is there a primary key on "key" alone, to serve ON CONFLICT? */
+static bool
+has_primary_key(Relation rel)
+{
+	AttrNumber	key = get_attnum(RelationGetRelid(rel), "key");
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *cell;
+	bool		found = false;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		if (form->indisprimary && form->indisvalid && form->indimmediate &&
+			form->indnkeyatts == 1 && form->indkey.values[0] == key)
+			found = true;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return found;
+}
+
+/* What a table lacks to be a store, as a sentence, or NULL. */
+static const char *
+store_check_shape(Relation rel)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+		bool		notnull;
+	}			columns[] = {
+		{"key", TEXTOID, true},
+		{"value", JSONBOID, true},
+		{"version", INT8OID, true},
+		{"created_at", TIMESTAMPTZOID, true},
+		{"updated_at", TIMESTAMPTZOID, true},
+		{"expires_at", TIMESTAMPTZOID, false},
+		{"reap_at", TIMESTAMPTZOID, false}
+	};
+	Oid			sequence;
+
+	for (size_t i = 0; i < lengthof(columns); i++)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), columns[i].name);
+		Form_pg_attribute attr;
+
+		if (attnum <= 0)
+			return psprintf("It has no column \"%s\".", columns[i].name);
+		attr = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+		if (attr->atttypid != columns[i].type || attr->attgenerated != '\0')
+			return psprintf("Column \"%s\" is not of type %s.", columns[i].name,
+							format_type_be(columns[i].type));
+		if (attr->attnotnull != columns[i].notnull)
+			return psprintf("Column \"%s\" must %sbe NOT NULL.", columns[i].name,
+							columns[i].notnull ? "" : "not ");
+		if (i == 0 && attr->attcollation != C_COLLATION_OID)
+			return "Column \"key\" does not have collation \"C\".";
+	}
+	if (!has_primary_key(rel))
+		return "It has no primary key on column \"key\" alone.";
+	sequence = version_sequence(rel);
+	if (!OidIsValid(sequence))
+		return "Column \"version\" is not an identity column.";
+	if (!sequence_rises(sequence))
+		return "The sequence of column \"version\" must be logged, rise by 1 and have no cache.";
+	return NULL;
+}
+
+/* An option's interval; NULL for none. */
+static Interval *
+span_option(const char *option, const char *value)
+{
+	Interval   *span;
+
+	if (value == NULL)
+		return NULL;
+	span = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value),
+												 ObjectIdGetDatum(InvalidOid),
+												 Int32GetDatum(-1)));
+	keep_clock_check_span(span, option);
+	return span;
+}
+
+static void
+bad_option(const char *option, const char *value, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for store option \"%s\": \"%s\"", option, value),
+			 errhint("%s", hint)));
+}
+
+/*
+ * Set an option from its text; NULL stands for the default.  Raises 22023 for
+ * an unknown option or a bad value.
+ */
+static void
+set_option(StoreOptions *opt, const char *option, const char *value)
+{
+	if (strcmp(option, "ttl") == 0)
+		opt->ttl = span_option(option, value);
+	else if (strcmp(option, "max_lifetime") == 0)
+		opt->max_lifetime = span_option(option, value);
+	else if (strcmp(option, "renew_after") == 0)
+		opt->renew_after = span_option(option, value);
+	else if (strcmp(option, "expire_after") == 0)
+	{
+		if (value == NULL || strcmp(value, "write") == 0)
+			opt->expire_after = STORE_EXPIRE_AFTER_WRITE;
+		else if (strcmp(value, "create") == 0)
+			opt->expire_after = STORE_EXPIRE_AFTER_CREATE;
+		else if (strcmp(value, "access") == 0)
+			opt->expire_after = STORE_EXPIRE_AFTER_ACCESS;
+		else
+			bad_option(option, value, "Valid values are \"create\", \"write\" and \"access\".");
+	}
+	else if (strcmp(option, "max_value_bytes") == 0)
+	{
+		opt->max_value_bytes = value ? pg_strtoint32(value) : DEFAULT_MAX_VALUE_BYTES;
+		if (opt->max_value_bytes < 1)
+			bad_option(option, value, "It is a number of bytes, at least 1.");
+	}
+	else if (strcmp(option, "hash_keys") == 0)
+	{
+		opt->hash_keys = false;
+		if (value != NULL && !parse_bool(value, &opt->hash_keys))
+			bad_option(option, value, "Valid values are \"true\" and \"false\".");
+	}
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown store option \"%s\"", option),
+				 errhint("Options are ttl, expire_after, max_lifetime, renew_after, "
+						 "max_value_bytes, hash_keys and persistence.")));
+}
+
+/* A JSON scalar as text, or NULL for null. */
+static const char *
+option_text(const char *option, JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			return NULL;
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvBool:
+			return value->val.boolean ? "true" : "false";
+		case jbvNumeric:
+			return DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(value->val.numeric)));
+		default:
+			bad_option(option, "{}", "It is a string, a number or a boolean.");
+			return NULL;
+	}
+}
+
+/* Options from keep.relation or keep.register(), checked; palloc'd. */
+static StoreOptions *
+options_from_json(Jsonb *json)
+{
+	StoreOptions *opt = palloc0(sizeof(StoreOptions));
+	JsonbIterator *it;
+	JsonbValue	name;
+	JsonbValue	value;
+
+	opt->expire_after = STORE_EXPIRE_AFTER_WRITE;
+	opt->max_value_bytes = DEFAULT_MAX_VALUE_BYTES;
+	if (!JB_ROOT_IS_OBJECT(json))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object")));
+
+	it = JsonbIteratorInit(&json->root);
+	while (JsonbIteratorNext(&it, &name, true) != WJB_DONE)
+	{
+		char	   *option;
+
+		if (name.type != jbvString)
+			continue;
+		option = pnstrdup(name.val.string.val, name.val.string.len);
+		(void) JsonbIteratorNext(&it, &value, true);
+		set_option(opt, option, option_text(option, &value));
+	}
+	return opt;
+}
+
+static void
+push_option(JsonbParseState **state, const char *option, const char *value)
+{
+	if (value != NULL)
+		keep_json_push_string(state, option, value, strlen(value));
+}
+
+/* ISO 8601, which reads back the same under every IntervalStyle. */
+static const char *
+span_text(const Interval *span)
+{
+	struct pg_itm itm;
+	char		text[MAXDATELEN + 1];
+
+	if (span == NULL)
+		return NULL;
+	interval2itm(*span, &itm);
+	EncodeInterval(&itm, INTSTYLE_ISO_8601, text);
+	return pstrdup(text);
+}
+
+/* Options as they are kept: those that differ from the default. */
+static Jsonb *
+options_to_json(const StoreOptions *opt)
+{
+	static const char *const policies[] = {"create", NULL, "access"};
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_option(&state, "ttl", span_text(opt->ttl));
+	push_option(&state, "expire_after", policies[opt->expire_after]);
+	push_option(&state, "max_lifetime", span_text(opt->max_lifetime));
+	push_option(&state, "renew_after", span_text(opt->renew_after));
+	push_option(&state, "max_value_bytes",
+				opt->max_value_bytes == DEFAULT_MAX_VALUE_BYTES ? NULL :
+				psprintf("%d", opt->max_value_bytes));
+	push_option(&state, "hash_keys", opt->hash_keys ? "true" : NULL);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* KeepKind.parse_options: what the functions on a store go by. */
+static void *
+store_parse_options(Relation rel, Jsonb *json)
+{
+	StoreOptions *opt = options_from_json(json);
+
+	opt->unlogged = rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED;
+	opt->sequence = version_sequence(rel);
+	return opt;
+}
+
+/* KeepKind.normal_options: options checked, in the form that is kept. */
+static Jsonb *
+store_normal_options(Relation rel, Jsonb *json)
+{
+	return options_to_json(options_from_json(json));
+}
+
+/* Is the table to be unlogged?  Raises 22023 for a bad value. */
+static bool
+unlogged_option(const char *value)
+{
+	if (value == NULL || strcmp(value, "logged") == 0)
+		return false;
+	if (strcmp(value, "unlogged") != 0)
+		bad_option("persistence", value, "Valid values are \"logged\" and \"unlogged\".");
+	return true;
+}
+
+static void
+run_ddl(const char *sql)
+{
+	int			result = SPI_execute(sql, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
+}
+
+/*
+ * The sequence stays logged whatever the table is: after a crash an unlogged
+ * table is empty, and a sequence emptied with it would draw the same versions
+ * again.
+ */
+static void
+log_sequence(Oid relid)
+{
+	Relation	rel = relation_open(relid, NoLock);
+	Oid			sequence = version_sequence(rel);
+
+	relation_close(rel, NoLock);
+	run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED",
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(sequence)),
+												get_rel_name(sequence))));
+}
+
+/* Create the table and its index in "schema", as the current user. */
+static Oid
+create_table(Oid schema, const char *name, bool unlogged)
+{
+	const char *table = quote_qualified_identifier(get_namespace_name(schema), name);
+	Oid			relid;
+
+	SPI_connect();
+	run_ddl(psprintf("CREATE %sTABLE %s ("
+					 "key pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY"
+					 " CHECK (pg_catalog.octet_length(key) OPERATOR(pg_catalog.>=) 1"
+					 " AND pg_catalog.octet_length(key) OPERATOR(pg_catalog.<=) 1024),"
+					 "value pg_catalog.jsonb NOT NULL,"
+					 "version pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
+					 "created_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),"
+					 "updated_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),"
+					 "expires_at pg_catalog.timestamptz,"
+					 "reap_at pg_catalog.timestamptz)"
+					 " WITH (fillfactor = 80)",
+					 unlogged ? "UNLOGGED " : "", table));
+	run_ddl(psprintf("CREATE INDEX ON %s (reap_at) WHERE reap_at IS NOT NULL", table));
+	relid = get_relname_relid(name, schema);
+	if (unlogged)
+		log_sequence(relid);
+	SPI_finish();
+	return relid;
+}
+
+/*
+ * keep.create_store(name text, ttl interval, expire_after text,
+ *					 max_lifetime interval, renew_after interval,
+ *					 max_value_bytes int, hash_keys bool, persistence text)
+ *		returns regclass
+ *
+ * Creates a store as the caller, who then owns it.  Raises 22023 for a bad
+ * option, 0A000 for a temporary schema, and what CREATE TABLE raises.
+ */
+Datum
+keep_create_store(PG_FUNCTION_ARGS)
+{
+	StoreOptions opt = {0};
+	RangeVar   *range;
+	Oid			schema;
+	Oid			relid;
+	bool		unlogged;
+
+	keep_arg_require(fcinfo, 0, "name");
+	keep_arg_require(fcinfo, 2, "expire_after");
+	keep_arg_require(fcinfo, 5, "max_value_bytes");
+	keep_arg_require(fcinfo, 6, "hash_keys");
+	keep_arg_require(fcinfo, 7, "persistence");
+
+	opt.ttl = unconstify(Interval *, keep_arg_span(fcinfo, 1, "ttl"));
+	set_option(&opt, "expire_after", text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	opt.max_lifetime = unconstify(Interval *, keep_arg_span(fcinfo, 3, "max_lifetime"));
+	opt.renew_after = unconstify(Interval *, keep_arg_span(fcinfo, 4, "renew_after"));
+	set_option(&opt, "max_value_bytes", psprintf("%d", PG_GETARG_INT32(5)));
+	opt.hash_keys = PG_GETARG_BOOL(6);
+	unlogged = unlogged_option(text_to_cstring(PG_GETARG_TEXT_PP(7)));
+
+	range = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
+	schema = RangeVarGetCreationNamespace(range);
+	if (isAnyTempNamespace(schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a temporary table cannot be a store")));
+
+	relid = create_table(schema, range->relname, unlogged);
+	keep_catalog_put(relid, keep_store_kind.name, options_to_json(&opt));
+	PG_RETURN_OID(relid);
+}
+
+/* Change the persistence of a store's table, but not of its sequence. */
+static void
+set_persistence(Relation rel, bool unlogged)
+{
+	const char *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												   RelationGetRelationName(rel));
+	Oid			relid = RelationGetRelid(rel);
+
+	relation_close(rel, NoLock);
+	SPI_connect();
+	run_ddl(psprintf("ALTER TABLE %s SET %s", table, unlogged ? "UNLOGGED" : "LOGGED"));
+	log_sequence(relid);
+	SPI_finish();
+}
+
+/*
+ * keep.set_store_option(store regclass, option text, value text) returns void
+ *
+ * NULL sets the default.  Only the owner may (42501).  Counts for calls that
+ * start after the commit; lives already given out stay as they are.  Raises
+ * 22023 for an unknown option or a bad value, 0A000 for hash_keys, since the
+ * keys that are there could not be found again.
+ */
+Datum
+keep_set_store_option(PG_FUNCTION_ARGS)
+{
+	const char *option;
+	const char *value;
+	StoreOptions *opt;
+	Relation	rel;
+	Jsonb	   *json;
+	Oid			relid;
+
+	keep_arg_require(fcinfo, 0, "store");
+	keep_arg_require(fcinfo, 1, "option");
+	PreventCommandIfReadOnly("keep.set_store_option()");
+	relid = PG_GETARG_OID(0);
+	option = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	value = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+
+	/* self-exclusive: two changes of options do not lose one */
+	keep_check_owner(relid);
+	rel = relation_open(relid, ShareUpdateExclusiveLock);
+	if (!keep_catalog_find(relid, keep_store_kind.name, &json))
+		keep_not_of_kind(relid, &keep_store_kind, NULL);
+
+	if (strcmp(option, "persistence") == 0)
+	{
+		set_persistence(rel, unlogged_option(value));
+		PG_RETURN_VOID();
+	}
+	if (strcmp(option, "hash_keys") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("option \"hash_keys\" cannot be changed"),
+				 errhint("Create another store and put the entries there.")));
+	opt = options_from_json(json);
+	set_option(opt, option, value);
+	keep_catalog_put(relid, keep_store_kind.name, options_to_json(opt));
+	relation_close(rel, NoLock);
+	PG_RETURN_VOID();
+}

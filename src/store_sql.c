@@ -1,0 +1,248 @@
+/*
+ * store_sql.c
+ *		The text of every statement on a store.
+ *
+ * Each names one table and, but for the bulk ones, one key, so that the
+ * executor sees to privileges, row security, triggers and constraints.
+ * Operators and functions are qualified: no search_path changes what they do.
+ *
+ * An UPDATE or SELECT looks at its WHERE once, before it waits for a share
+ * lock or for a rival that then rolls back; whatever depends on the clock is
+ * therefore decided in C after a STORE_LOCK statement has returned the row, or
+ * in the WHERE of ON CONFLICT DO UPDATE, which is looked at under the lock.
+ */
+#include "postgres.h"
+
+#include "store.h"
+
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#define TYPE_TEXT	TEXTOID
+#define TYPE_TEXTS	TEXTARRAYOID
+#define TYPE_JSONBS 3807		/* jsonb[] has no macro before 17 */
+
+#define COLUMNS	"e.value, e.version, e.created_at, e.updated_at, e.expires_at"
+#define BY_KEY	" WHERE e.key OPERATOR(pg_catalog.=) $1"
+#define BY_KEYS " WHERE e.key OPERATOR(pg_catalog.=) ANY ($1)"
+#define IS_VERSION	" AND e.version OPERATOR(pg_catalog.=) $2"
+
+/* expires_at is exact: at that very moment the entry is gone */
+#define IS_LIVE	\
+	"(e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) {clock})"
+#define IS_EXPIRED "e.expires_at OPERATOR(pg_catalog.<=) {clock}"
+
+/*
+ * An update of a live entry; "life" is its new expires_at.  updated_at is kept
+ * above created_at, which is how put knows that a row with the two equal was
+ * created.  reap_at stays at or below expires_at, whichever of the two the
+ * clock is read for first; LEAST passes over NULLs.
+ */
+#define SET_LIVE(life, reap) \
+	", version = {version}" \
+	", updated_at = GREATEST({clock}, e.created_at OPERATOR(pg_catalog.+)" \
+	" '1 microsecond'::pg_catalog.interval)" \
+	", expires_at = {" life "}, reap_at = {" reap "}"
+
+/* An expired entry makes room for a new one, in all of its columns. */
+#define SET_NEW \
+	"value = EXCLUDED.value, version = {version}, created_at = EXCLUDED.created_at" \
+	", updated_at = EXCLUDED.updated_at, expires_at = EXCLUDED.expires_at" \
+	", reap_at = LEAST(e.reap_at, EXCLUDED.expires_at){excluded}"
+
+/* $1 key, $2 value, $3 ttl, $4 max_lifetime, $5 now, $6 expiry of a new entry */
+#define INSERT_ONE \
+	"INSERT INTO {table} AS e (key, value, created_at, updated_at, expires_at, reap_at)" \
+	" VALUES ($1, $2, $5, $5, $6, $6)" \
+	" ON CONFLICT (key) DO UPDATE SET "
+#define PARAMS_ONE \
+	TYPE_TEXT, JSONBOID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID
+
+/* $1 keys, $2 values, $3 ttl, $4 max_lifetime; the clock is read row by row */
+#define INSERT_MANY \
+	"INSERT INTO {table} AS e (key, value, created_at, updated_at, expires_at, reap_at)" \
+	" SELECT n.key, n.value, n.now, n.now, n.expiry, n.expiry FROM" \
+	" (SELECT m.key, m.value, m.now," \
+	" LEAST(m.now OPERATOR(pg_catalog.+) $3, m.now OPERATOR(pg_catalog.+) $4) AS expiry FROM" \
+	" (SELECT u.key, u.value, {clock} AS now FROM ROWS FROM" \
+	" (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u(key, value)" \
+	" OFFSET 0) AS m OFFSET 0) AS n" \
+	" ON CONFLICT (key) DO UPDATE SET "
+#define PARAMS_MANY TYPE_TEXTS, TYPE_JSONBS, INTERVALOID, INTERVALOID
+
+const KeepStatement store_statements[STORE_NSTATEMENTS] = {
+	/* what is there under a key, live or not */
+	[STORE_READ] = {
+		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY,
+		{TYPE_TEXT}
+	},
+	/* live entries at $2, each with its place in the array of keys */
+	[STORE_READ_MANY] = {
+		"SELECT " COLUMNS ", u.place FROM pg_catalog.unnest($1) WITH ORDINALITY AS u(key, place)"
+		" JOIN {table} AS e ON e.key OPERATOR(pg_catalog.=) u.key"
+		" WHERE e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) $2"
+		" ORDER BY u.place",
+		{TYPE_TEXTS, TIMESTAMPTZOID}
+	},
+	[STORE_LOCK] = {
+		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY " FOR NO KEY UPDATE",
+		{TYPE_TEXT}
+	},
+	[STORE_LOCK_VERSION] = {
+		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY IS_VERSION " FOR NO KEY UPDATE",
+		{TYPE_TEXT, INT8OID}
+	},
+	[STORE_LOCK_SHARE] = {
+		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY " FOR SHARE",
+		{TYPE_TEXT}
+	},
+	/* the row if nobody else has it locked; never waits */
+	[STORE_LOCK_FREE] = {
+		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY " FOR NO KEY UPDATE SKIP LOCKED",
+		{TYPE_TEXT}
+	},
+	/* create, or write to a live entry; no row: an expired one is there, now locked */
+	[STORE_PUT] = {
+		INSERT_ONE "value = EXCLUDED.value" SET_LIVE("put_life", "put_reap")
+		" WHERE " IS_LIVE " RETURNING " COLUMNS,
+		{PARAMS_ONE}
+	},
+	/* create; no row: a live one is there, now locked */
+	[STORE_CREATE] = {
+		INSERT_ONE SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS,
+		{PARAMS_ONE}
+	},
+	/* as STORE_PUT, counting on; $7 path, $8 by */
+	[STORE_INCREMENT] = {
+		INSERT_ONE "value = keep.json_increment(e.value, $7, $8)" SET_LIVE("change_life", "put_reap")
+		" WHERE " IS_LIVE " RETURNING " COLUMNS,
+		{PARAMS_ONE, TYPE_TEXTS, INT8OID}
+	},
+	/* a new value for a locked row */
+	[STORE_UPDATE] = {
+		"UPDATE {table} AS e SET value = $2, version = {version}, updated_at = $3"
+		", expires_at = $4, reap_at = LEAST(e.reap_at, $4)" BY_KEY " RETURNING " COLUMNS,
+		{TYPE_TEXT, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	/* a new expiry for a locked row */
+	[STORE_RENEW] = {
+		"UPDATE {table} AS e SET expires_at = $2, reap_at = LEAST(e.reap_at, $2)" BY_KEY
+		" RETURNING " COLUMNS,
+		{TYPE_TEXT, TIMESTAMPTZOID}
+	},
+	/* a new version and new times for a row that this call has created */
+	[STORE_REDRAW] = {
+		"UPDATE {table} AS e SET version = {version}, created_at = $2, updated_at = $2"
+		", expires_at = $3, reap_at = LEAST(e.reap_at, $3)" BY_KEY " RETURNING " COLUMNS,
+		{TYPE_TEXT, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[STORE_DELETE] = {
+		"DELETE FROM {table} AS e" BY_KEY " RETURNING " COLUMNS,
+		{TYPE_TEXT}
+	},
+	[STORE_DELETE_VERSION] = {
+		"DELETE FROM {table} AS e" BY_KEY IS_VERSION " RETURNING " COLUMNS,
+		{TYPE_TEXT, INT8OID}
+	},
+	/* as STORE_PUT, for keys in ascending order */
+	[STORE_PUT_MANY] = {
+		INSERT_MANY "value = EXCLUDED.value" SET_LIVE("put_life", "put_reap")
+		" WHERE " IS_LIVE " RETURNING " COLUMNS ", e.key, {clock}",
+		{PARAMS_MANY}
+	},
+	[STORE_CREATE_MANY] = {
+		INSERT_MANY SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS ", e.key, {clock}",
+		{PARAMS_MANY}
+	},
+	/* as STORE_REDRAW for rows written by this call, created or not */
+	[STORE_REDRAW_MANY] = {
+		"UPDATE {table} AS e SET version = {version}"
+		", created_at = CASE WHEN e.updated_at OPERATOR(pg_catalog.<=) e.created_at"
+		" THEN $2 ELSE e.created_at END, updated_at = $2"
+		", expires_at = CASE WHEN e.updated_at OPERATOR(pg_catalog.<=) e.created_at"
+		" THEN $3 ELSE e.expires_at END"
+		", reap_at = CASE WHEN e.updated_at OPERATOR(pg_catalog.<=) e.created_at"
+		" THEN LEAST(e.reap_at, $3) ELSE e.reap_at END" BY_KEYS
+		" RETURNING " COLUMNS ", e.key, $2",
+		{TYPE_TEXTS, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	/* delete up to $2 entries that had expired at $1 */
+	[STORE_EXPIRE] = {
+		"DELETE FROM {table} AS e WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
+		" AND d.expires_at OPERATOR(pg_catalog.<=) $1"
+		" ORDER BY d.reap_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+		{TIMESTAMPTZOID, INT8OID}
+	},
+	/* look again at up to $2 entries when they will have expired */
+	[STORE_POSTPONE] = {
+		"UPDATE {table} AS e SET reap_at = e.expires_at"
+		" WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
+		" AND (d.expires_at IS NULL OR d.expires_at OPERATOR(pg_catalog.>) $1)"
+		" ORDER BY d.reap_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))",
+		{TIMESTAMPTZOID, INT8OID}
+	},
+};
+
+/* ", column = EXCLUDED.column" for each column that the user has added */
+static const char *
+expand_excluded(Relation rel)
+{
+	static const char *const ours[] = {
+		"key", "value", "version", "created_at", "updated_at", "expires_at", "reap_at"
+	};
+	TupleDesc	desc = RelationGetDescr(rel);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(desc, i);
+		const char *name = quote_identifier(NameStr(attr->attname));
+		bool		own = false;
+
+		for (size_t j = 0; j < lengthof(ours); j++)
+			own = own || strcmp(NameStr(attr->attname), ours[j]) == 0;
+		if (own || attr->attisdropped || attr->attgenerated != '\0')
+			continue;
+		if (attr->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
+			appendStringInfo(&text, ", %s = DEFAULT", name);
+		else
+			appendStringInfo(&text, ", %s = EXCLUDED.%s", name, name);
+	}
+	return text.data;
+}
+
+/*
+ * Text for a placeholder of the store's own, or NULL.
+ *
+ * put_life and change_life are the new expires_at of a live entry on a write
+ * with ttl $3 and max_lifetime $4, either of which may be NULL.  Without a ttl
+ * put leaves no expiry but the cap, the others the expiry that is there.  The
+ * clock counts from EXCLUDED.updated_at on, the time of the call, so that
+ * put_reap, which goes by that, is never later.
+ */
+const char *
+store_expand(Relation rel, const void *options, const char *name)
+{
+	const StoreOptions *opt = options;
+	bool		fixed = opt->expire_after == STORE_EXPIRE_AFTER_CREATE;
+
+#define LIFE "LEAST(GREATEST(" KEEP_CLOCK_SQL ", EXCLUDED.updated_at) OPERATOR(pg_catalog.+) $3," \
+	" e.created_at OPERATOR(pg_catalog.+) $4)"
+
+	if (strcmp(name, "excluded") == 0)
+		return expand_excluded(rel);
+	if (strcmp(name, "put_life") == 0)
+		return fixed ? "e.expires_at" : LIFE;
+	if (strcmp(name, "change_life") == 0)
+		return fixed ? "e.expires_at" :
+			"CASE WHEN $3 IS NULL THEN e.expires_at ELSE " LIFE " END";
+	if (strcmp(name, "put_reap") == 0)
+		return fixed ? "e.reap_at" :
+			"LEAST(e.reap_at, EXCLUDED.expires_at, e.created_at OPERATOR(pg_catalog.+) $4)";
+	return NULL;
+}

@@ -1,0 +1,57 @@
+-- DROP EXTENSION leaves the stores as plain tables, with their entries and versions;
+-- CREATE EXTENSION and register() bring them back. Runs last: it ends with the extension
+-- as CREATE EXTENSION leaves it, and takes the roles and helpers away.
+\pset null '(null)'
+\set VERBOSITY terse
+
+SELECT keep.create_store('s', ttl => '1 hour', hash_keys => true);
+SELECT keep.create_store('gone');
+SELECT test.o(keep.put('s', 'k', '1')), keep.get('s', 'k');
+SELECT version AS v FROM s \gset
+SELECT options FROM keep.relation WHERE table_name = 's' \gset
+
+-- the stores do not hold the extension, nor the extension the stores
+BEGIN;
+DROP EXTENSION pg_keep;
+SELECT count(*) AS entries FROM s;
+SELECT to_regclass('keep.relation'), to_regnamespace('keep');
+ROLLBACK;
+SELECT keep.get('s', 'k'), test.o(keep.put('s', 'k', '1'));
+SELECT count(*) AS registered FROM keep.relation;
+
+SET client_min_messages = warning;
+DROP EXTENSION pg_keep CASCADE;
+RESET client_min_messages;
+SELECT count(*) AS entries FROM s;
+INSERT INTO s (key, value, created_at, updated_at) VALUES ('by hand', '1', now(), now());
+SELECT version > :v AS "the identity column works on" FROM s WHERE key = 'by hand';
+SELECT count(*) AS "event triggers left" FROM pg_event_trigger WHERE evtname LIKE '%keep%';
+-- without the extension the tables are the owner's to do with as he likes
+ALTER TABLE s RENAME TO s2;
+ALTER TABLE s2 RENAME TO s;
+DROP TABLE gone;
+
+CREATE EXTENSION pg_keep;
+SELECT count(*) AS registered FROM keep.relation;
+SELECT keep.get('s', 'k');
+SELECT keep.register('s', 'store', :'options');
+SELECT keep.get('s', 'k');
+SELECT version > :v AS "versions go on", status FROM keep.put('s', 'k', '2');
+SELECT count(*) FROM s WHERE key = encode(sha256('k'), 'hex');
+
+-- a new version of the schema's objects serves the plans of this session
+SELECT keep.create_store('gone');
+SELECT (keep.put('gone', 'k', '1')).status;
+DROP TABLE s, gone;
+SELECT count(*) AS registered FROM keep.relation;
+
+-- an ordinary user without rights on the database cannot install it
+SET ROLE regress_keep_nobody;
+DROP EXTENSION pg_keep;
+RESET ROLE;
+
+SET client_min_messages = warning;
+DROP SCHEMA test CASCADE;
+RESET client_min_messages;
+DROP ROLE regress_keep_owner, regress_keep_other, regress_keep_user, regress_keep_nobody, regress_keep_a, regress_keep_b;
+SELECT extname FROM pg_extension WHERE extname = 'pg_keep';

@@ -1,0 +1,144 @@
+# Many connections at once, and no luck needed: one winner of put_if_absent, no
+# increment lost, no deadlock between opposite put_many, and the versions of a
+# key strictly rise over whatever is done to it.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', "max_connections = 60\ndeadlock_timeout = 20ms\nautovacuum_naptime = 1s");
+$node->start;
+my $dir = PostgreSQL::Test::Utils::tempdir;
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+# Runs pgbench with scripts of these texts; true if no client failed.
+sub pgbench
+{
+	my ($name, $options, @scripts) = @_;
+	my @files;
+	foreach my $script (@scripts)
+	{
+		push @files, "$dir/script" . scalar(@files) . '.sql';
+		open my $file, '>', $files[-1] or die $!;
+		print $file "$script\n";
+		close $file;
+	}
+	my ($stdout, $stderr) = run_command([
+		'pgbench', '-n', '-h', $node->host, '-p', $node->port, @$options, (map { ('-f', $_) } @files), 'postgres' ]);
+	unlike($stderr, qr/ERROR|aborted|FATAL/, "$name: no error");
+	return;
+}
+
+sql(q{
+	CREATE EXTENSION pg_keep;
+	CREATE TABLE said (client int, key text, status text, value jsonb, version bigint);
+	CREATE TABLE history (nr bigint GENERATED ALWAYS AS IDENTITY, xid xid8 DEFAULT pg_current_xact_id(), key text, version bigint);
+	SELECT keep.create_store('iso');
+	SELECT keep.create_store('hot');
+});
+
+# put_if_absent: 20 connections wait at a gate, then all go for one key
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+my $racers = IPC::Run::start(
+	[ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', '20', '-j', '2', '-t', '1', '-f', '-', 'postgres' ],
+	'<', \q{SELECT pg_advisory_lock_shared(1);
+INSERT INTO said SELECT :client_id, 'gate', status, value, version FROM keep.put_if_absent('iso', 'gate', to_jsonb(:client_id));
+},
+	'>', '/dev/null', '2>', '/dev/null');
+ok( $node->poll_query_until('postgres',
+		"SELECT count(*) = 20 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"),
+	'20 connections stand at the gate');
+$gate->query_safe('SELECT pg_advisory_unlock(1)');
+$gate->quit;
+ok($racers->finish, 'all run');
+my $one_winner = q{
+	SELECT count(*) FILTER (WHERE status = 'created'), count(*) FILTER (WHERE status = 'exists'),
+		count(DISTINCT (value, version)) FROM said WHERE key = 'gate'};
+is(sql($one_winner), '1|19|1', 'one created, all others were told which entry won');
+
+# The same for many keys, one after the other, also over expired entries
+foreach my $ttl ('NULL', "'1 ms'")
+{
+	sql("TRUNCATE said; DELETE FROM iso");
+	sql("SELECT keep.put('iso', 'k' || n, '0', '1 ms') FROM generate_series(1, 60) AS n; SELECT pg_sleep(0.01)")
+	  if $ttl ne 'NULL';
+	pgbench("put_if_absent, " . ($ttl eq 'NULL' ? 'absent' : 'expired'),
+		[ '-c', 20, '-j', 2, '-t', 60, '-M', 'prepared', '-D', 'n=0' ],
+		q{\set n :n + 1
+INSERT INTO said SELECT :client_id, 'k' || :n, status, value, version FROM keep.put_if_absent('iso', 'k' || :n, to_jsonb(:client_id::int));});
+	is( sql(q{SELECT count(*), min(created), max(created), max(entries), min(answers), max(answers) FROM (
+			SELECT count(*) FILTER (WHERE status = 'created') AS created, count(DISTINCT (value, version)) AS entries,
+				count(*) AS answers FROM said GROUP BY key) AS k}),
+		'60|1|1|1|20|20', 'one winner and 20 answers for each of 60 keys');
+}
+
+# Nothing lost: increments at all levels, merges of different members
+pgbench('increment', [ '-c', 8, '-j', 2, '-t', 200 ], q{SELECT * FROM keep.increment('iso', 'sum', 3);});
+is(sql("SELECT keep.get('iso', 'sum')"), 8 * 200 * 3, 'every increment counts');
+foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
+{
+	pgbench("increment, $level", [ '-c', 4, '-j', 2, '-t', 50, '--max-tries=100000' ],
+		"BEGIN ISOLATION LEVEL $level;\nSELECT * FROM keep.increment('iso', '$level');\nCOMMIT;");
+	is(sql("SELECT keep.get('iso', '$level')"), 200, "every increment counts, $level");
+}
+sql(q{SELECT keep.put('iso', 'cart', '{}')});
+pgbench('merge', [ '-c', 8, '-j', 2, '-t', 50, '-D', 'n=0' ],
+	q{\set n :n + 1
+SELECT * FROM keep.merge('iso', 'cart', jsonb_build_object('c' || :client_id || '-' || :n, 1));});
+is(sql("SELECT count(*) FROM jsonb_object_keys(keep.get('iso', 'cart'))"), 8 * 50, 'every patch has landed');
+
+# Exactly one holder of a version: each version opens the entry once
+sql(q{SELECT keep.put('iso', 'cas', '0')});
+pgbench('compare_and_swap', [ '-c', 8, '-j', 2, '-t', 200 ],
+	q{SELECT version, value::int + 1 AS next FROM keep.get_entry('iso', 'cas') \gset
+INSERT INTO said SELECT :client_id, 'cas', status, value, version FROM keep.compare_and_swap('iso', 'cas', :version, to_jsonb(:next));});
+is(sql("SELECT keep.get('iso', 'cas')::int = count(*) FROM said WHERE key = 'cas' AND status = 'updated'"),
+	't', 'as many swaps as were said to have been made');
+
+# Opposite orders, overlapping, with single writes between: no deadlock
+my @crossing = (
+	q{SELECT * FROM keep.put_many('hot', '{a,b,c,d,e,f}', array_fill('1'::jsonb, '{6}'));},
+	q{SELECT * FROM keep.put_many('hot', '{f,e,d,c,b,a}', array_fill('2'::jsonb, '{6}'));},
+	q{SELECT * FROM keep.put_many('hot', '{d,a,f,c}', array_fill('3'::jsonb, '{4}'), '1 ms');},
+	q{SELECT * FROM keep.put_batch('hot', '{"c": 1, "e": 2, "b": 3}');},
+	q{SELECT * FROM keep.delete('hot', 'c');},
+	q{SELECT * FROM keep.put('hot', 'e', '4', '1 ms');},
+	q{SELECT keep.expire('hot');});
+pgbench('opposite put_many', [ '-c', 8, '-j', 2, '-T', 4 ], @crossing);
+is(sql("SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'"), '0', 'no deadlock');
+
+# Versions: an AFTER trigger runs under the row lock, so its order is the order
+# of the writes; what counts is how a transaction leaves the key.
+sql(q{
+	DELETE FROM hot;
+	CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS
+		'BEGIN INSERT INTO history (key, version) VALUES (NEW.key, NEW.version); RETURN NULL; END';
+	CREATE TRIGGER remember AFTER INSERT OR UPDATE OF version ON hot FOR EACH ROW EXECUTE FUNCTION remember();
+});
+pgbench('everything', [ '-c', 10, '-j', 2, '-T', 6 ],
+	@crossing,
+	q{SELECT * FROM keep.put('hot', 'a', '1');},
+	q{SELECT * FROM keep.put_if_absent('hot', 'a', '1');},
+	q{SELECT * FROM keep.increment('hot', 'n', 1, '{}', '1 ms');},
+	q{SELECT * FROM keep.delete('hot', 'a');},
+	q{SELECT * FROM keep.compare_and_swap('hot', 'a', 0, '1', '1 ms');},
+	"BEGIN;\nSELECT * FROM keep.put('hot', 'a', '1');\nSELECT * FROM keep.put('hot', 'a', '2');\nSELECT * FROM keep.delete('hot', 'a');\nCOMMIT;",
+	"BEGIN;\nSELECT * FROM keep.put('hot', 'a', '1');\nSELECT * FROM keep.put('hot', 'a', '2');\nROLLBACK;",
+	q{SELECT * FROM keep.acquire('hot', 'lease', 'c' || :client_id, '1 ms');},
+	q{SELECT * FROM keep.merge('hot', 'b', '{"m": 1}');});
+cmp_ok(sql('SELECT count(*) FROM history'), '>', 500, 'enough was written to tell');
+is( sql(q{
+	WITH last AS (SELECT DISTINCT ON (key, xid) key, nr, version FROM history ORDER BY key, xid, nr DESC),
+		step AS (SELECT *, lag(version) OVER (PARTITION BY key ORDER BY nr) AS before FROM last)
+	SELECT count(*) FROM step WHERE version <= before}), '0', 'the versions of each key strictly rise');
+is(sql('SELECT count(*) - count(DISTINCT version) FROM history'), '0', 'and none is used twice');
+
+$node->stop;
+done_testing();
