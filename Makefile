@@ -56,7 +56,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test
 ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test/isolation
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=pg_keep
 EXTRA_CLEAN = results output_iso tmp_check regression.diffs regression.out .check
 
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)

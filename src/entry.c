@@ -39,9 +39,6 @@
 /* An INSERT that took longer than this has waited, and is dated anew. */
 #define LATE_USECS		1000
 
-/* How often to look again at an entry that others change all the time. */
-#define MAX_ATTEMPTS	10
-
 /*
  * Begin a call on the store in argument 0: check, connect to SPI, lock the
  * table, find its options.  "function" and "rights" are for a function that
@@ -375,7 +372,7 @@ take(EntryCall *call, StoreStatement statement, int64 version, EntryRow *row)
 {
 	Datum		values[2] = {call->key, Int64GetDatum(version)};
 
-	for (int i = 0; i < MAX_ATTEMPTS; i++)
+	for (int i = 0; i < ENTRY_MAX_ATTEMPTS; i++)
 	{
 		if (run_one(call, statement, values, NULL, false, row))
 			return entry_live(row) ? ENTRY_LOCKED : ENTRY_ABSENT;
@@ -532,22 +529,24 @@ run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interva
 		return false;
 
 	/* an update leaves updated_at above created_at: see store_sql.c */
-	*created = statement == STORE_CREATE || (row->created == now && row->updated <= now);
+	*created = statement == STORE_INSERT || statement == STORE_CREATE ||
+		(row->created == now && row->updated <= now);
 	if (*created)
 		redraw_if_overtaken(call, ttl, row);
 	return true;
 }
 
 /*
- * Create the entry, in the place of an expired one if need be.  False where a
- * live one is there; its row is then ours.
+ * Create the entry; "expired" where an expired one has been seen in its place.
+ * False where a row is in the way after all.
  */
 bool
-entry_create(EntryCall *call, Datum value, const Interval *ttl, EntryRow *row)
+entry_create(EntryCall *call, bool expired, Datum value, const Interval *ttl, EntryRow *row)
 {
 	bool		created;
 
-	return run_insert(call, STORE_CREATE, value, ttl, (Datum) 0, (Datum) 0, &created, row);
+	return run_insert(call, expired ? STORE_CREATE : STORE_INSERT, value, ttl,
+					  (Datum) 0, (Datum) 0, &created, row);
 }
 
 /*
@@ -560,12 +559,12 @@ entry_upsert(EntryCall *call, StoreStatement statement, Datum value, const Inter
 {
 	bool		created;
 
-	for (int i = 0; i < MAX_ATTEMPTS; i++)
+	for (int i = 0; i < ENTRY_MAX_ATTEMPTS; i++)
 	{
 		if (run_insert(call, statement, value, ttl, path, by, &created, row))
 			return created;
 		/* an expired entry is there, and its row is ours: make it a new one */
-		if (entry_create(call, value, ttl, row))
+		if (entry_create(call, true, value, ttl, row))
 			return true;
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -46,6 +46,13 @@ typedef enum EntryLock
 
 #define ENTRY_ANY_VERSION	(-1)
 
+/*
+ * How often to look again where the entry is never as it was a moment ago.
+ * Others may change it all the time, but hardly that often in a row: what does
+ * not come to an end is a write that is suppressed.
+ */
+#define ENTRY_MAX_ATTEMPTS	100
+
 /* a call's frame */
 extern void entry_open_store(EntryCall *call, FunctionCallInfo fcinfo, bool write,
 							 const char *function, AclMode rights);
@@ -74,7 +81,8 @@ extern void entry_row_at(uint64 n, EntryRow *row);
 extern bool entry_read(EntryCall *call, EntryRow *row, bool read_only);
 extern EntryLock entry_lock(EntryCall *call, int64 version, EntryRow *row);
 extern bool entry_lock_by(EntryCall *call, StoreStatement statement, EntryRow *row);
-extern bool entry_create(EntryCall *call, Datum value, const Interval *ttl, EntryRow *row);
+extern bool entry_create(EntryCall *call, bool expired, Datum value,
+						 const Interval *ttl, EntryRow *row);
 extern bool entry_upsert(EntryCall *call, StoreStatement statement, Datum value,
 						 const Interval *ttl, Datum path, Datum by, EntryRow *row);
 extern void entry_update(EntryCall *call, Datum value, TimestampTz now,

@@ -59,22 +59,17 @@ create_if_absent(EntryCall *call, FunctionCallInfo fcinfo, Datum value, const In
 {
 	EntryRow	row;
 
-	for (;;)
+	for (int i = 0; i < ENTRY_MAX_ATTEMPTS; i++)
 	{
-		if (entry_read(call, &row, false) && entry_live(&row))
+		bool		there = entry_read(call, &row, false);
+
+		if (there && entry_live(&row))
 			return entry_outcome(call, fcinfo, false, "exists", &row);
-		for (int i = 0; i < 2; i++)
-		{
-			if (entry_create(call, value, ttl, &row))
-				return entry_outcome(call, fcinfo, true, "created", &row);
-			if (entry_read(call, &row, false) && entry_live(&row))
-				return entry_outcome(call, fcinfo, false, "exists", &row);
-		}
-		/* neither there nor to be created, unless it has just expired */
-		if (!entry_read(call, &row, false))
-			entry_suppressed(call);
+		if (entry_create(call, there, value, ttl, &row))
+			return entry_outcome(call, fcinfo, true, "created", &row);
 		CHECK_FOR_INTERRUPTS();
 	}
+	entry_suppressed(call);
 }
 
 /*

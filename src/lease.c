@@ -91,21 +91,26 @@ acquire_result(EntryCall *call, FunctionCallInfo fcinfo, bool acquired, const En
 
 /*
  * The same owner again, most likely after a lost reply: the same token, and
- * the time asked for where nobody has the row locked.
+ * the time asked for where nobody has the row locked.  Returns false where the
+ * lease has changed since "row" was read.
  */
-static void
-extend_own(EntryCall *call, const Interval *ttl, EntryRow *row)
+static bool
+acquire_again(EntryCall *call, const Interval *ttl, EntryRow *row)
 {
-	EntryRow	locked;
+	int64		token = row->version;
 	TimestampTz expires;
 
-	if (!entry_lock_by(call, STORE_LOCK_FREE, &locked) || locked.version != row->version ||
-		!entry_live(&locked))
-		return;
-	expires = entry_expiry(call->opt, keep_clock_now(), locked.created, ttl);
-	if (expires > locked.expires)
-		entry_set_expiry(call, expires, &locked);
-	*row = locked;
+	if (!entry_lock_by(call, STORE_LOCK_FREE, row))
+	{
+		/* locked, or gone */
+		return entry_read(call, row, false) && row->version == token && entry_live(row);
+	}
+	if (row->version != token || !entry_live(row))
+		return false;
+	expires = entry_expiry(call->opt, keep_clock_now(), row->created, ttl);
+	if (expires > row->expires)
+		entry_set_expiry(call, expires, row);
+	return true;
 }
 
 /*
@@ -119,25 +124,30 @@ extend_own(EntryCall *call, const Interval *ttl, EntryRow *row)
 static bool
 try_acquire(EntryCall *call, text *owner, const Interval *ttl, bool *holder, EntryRow *row)
 {
-	EntryRow	locked;
-
-	*holder = false;
-	if (entry_read(call, row, false))
+	for (int i = 0; i < ENTRY_MAX_ATTEMPTS; i++)
 	{
-		if (entry_live(row))
-		{
-			if (!same_text(lease_owner(row->value), owner))
-			{
-				*holder = true;
-				return false;
-			}
-			extend_own(call, ttl, row);
-			return true;
-		}
-		if (!entry_lock_by(call, STORE_LOCK_FREE, &locked))
+		bool		there = entry_read(call, row, false);
+
+		CHECK_FOR_INTERRUPTS();
+		*holder = there && entry_live(row) && !same_text(lease_owner(row->value), owner);
+		if (*holder)
 			return false;
+		if (there && entry_live(row))
+		{
+			if (acquire_again(call, ttl, row))
+				return true;
+			continue;
+		}
+		if (there && !entry_lock_by(call, STORE_LOCK_FREE, row))
+		{
+			if (entry_read(call, row, false))
+				return false;
+			continue;
+		}
+		if (entry_create(call, there, lease_value(owner), ttl, row))
+			return true;
 	}
-	return entry_create(call, lease_value(owner), ttl, row);
+	entry_suppressed(call);
 }
 
 /*

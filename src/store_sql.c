@@ -55,8 +55,7 @@
 /* $1 key, $2 value, $3 ttl, $4 max_lifetime, $5 now, $6 expiry of a new entry */
 #define INSERT_ONE \
 	"INSERT INTO {table} AS e (key, value, created_at, updated_at, expires_at, reap_at)" \
-	" VALUES ($1, $2, $5, $5, $6, $6)" \
-	" ON CONFLICT (key) DO UPDATE SET "
+	" VALUES ($1, $2, $5, $5, $6, $6) ON CONFLICT (key) DO "
 #define PARAMS_ONE \
 	TYPE_TEXT, JSONBOID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID
 
@@ -105,18 +104,23 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	},
 	/* create, or write to a live entry; no row: an expired one is there, now locked */
 	[STORE_PUT] = {
-		INSERT_ONE "value = EXCLUDED.value" SET_LIVE("put_life", "put_reap")
+		INSERT_ONE "UPDATE SET value = EXCLUDED.value" SET_LIVE("put_life", "put_reap")
 		" WHERE " IS_LIVE " RETURNING " COLUMNS,
 		{PARAMS_ONE}
 	},
-	/* create; no row: a live one is there, now locked */
+	/* create where there is no row; no row back: there is one, not locked */
+	[STORE_INSERT] = {
+		INSERT_ONE "NOTHING RETURNING " COLUMNS,
+		{PARAMS_ONE}
+	},
+	/* create where there is none or an expired one; no row: a live one, now locked */
 	[STORE_CREATE] = {
-		INSERT_ONE SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS,
+		INSERT_ONE "UPDATE SET " SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS,
 		{PARAMS_ONE}
 	},
 	/* as STORE_PUT, counting on; $7 path, $8 by */
 	[STORE_INCREMENT] = {
-		INSERT_ONE "value = keep.json_increment(e.value, $7, $8)" SET_LIVE("change_life", "put_reap")
+		INSERT_ONE "UPDATE SET value = keep.json_increment(e.value, $7, $8)" SET_LIVE("change_life", "put_reap")
 		" WHERE " IS_LIVE " RETURNING " COLUMNS,
 		{PARAMS_ONE, TYPE_TEXTS, INT8OID}
 	},
