@@ -17,6 +17,12 @@ CREATE FUNCTION keep.clock() RETURNS pg_catalog.timestamptz
 COMMENT ON FUNCTION keep.clock() IS
 	'The time by which pg_keep decides what has expired';
 
+CREATE FUNCTION keep.transactions_ended() RETURNS pg_catalog.int8
+	AS 'MODULE_PATHNAME', 'keep_transactions_ended'
+	LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1;
+COMMENT ON FUNCTION keep.transactions_ended() IS
+	'A count that rises whenever a transaction ends; for statements of pg_keep itself';
+
 CREATE FUNCTION keep.merge_patch(target pg_catalog.jsonb, patch pg_catalog.jsonb)
 	RETURNS pg_catalog.jsonb
 	AS 'MODULE_PATHNAME', 'keep_merge_patch'

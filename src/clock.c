@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "compat.h"
 
+#include "access/transam.h"
 #include "fmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -22,6 +23,7 @@
 static int	test_clock_offset = 0;
 
 PG_FUNCTION_INFO_V1(keep_clock);
+PG_FUNCTION_INFO_V1(keep_transactions_ended);
 
 /* Define the clock's GUC; called once, from _PG_init(). */
 void
@@ -42,6 +44,19 @@ TimestampTz
 keep_clock_now(void)
 {
 	return GetCurrentTimestamp() + (int64) test_clock_offset * 1000;
+}
+
+/*
+ * How many transactions that wrote anything have ended, in the whole cluster.
+ *
+ * While this stands still, nobody's writes have become visible.  Read without
+ * ProcArrayLock: whoever has found a rival's transaction to have ended has
+ * taken that lock since, and so reads a count that includes it.
+ */
+uint64
+keep_clock_ended(void)
+{
+	return TransamVariables->xactCompletionCount;
 }
 
 /*
@@ -87,4 +102,15 @@ Datum
 keep_clock(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TIMESTAMPTZ(keep_clock_now());
+}
+
+/*
+ * keep.transactions_ended() returns bigint
+ *
+ * See keep_clock_ended(); for pg_keep's own statements.
+ */
+Datum
+keep_transactions_ended(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) keep_clock_ended());
 }

@@ -31,6 +31,7 @@
 	getIdentitySequence(RelationGetRelid(rel), (attnum), true)
 /* intervals have had no infinity before 17 */
 #define INTERVAL_NOT_FINITE(i)	(false)
+#define TransamVariables ShmemVariableCache
 #else
 #define keep_identity_sequence(rel, attnum) \
 	getIdentitySequence((rel), (attnum), true)

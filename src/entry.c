@@ -404,7 +404,10 @@ entry_delete(EntryCall *call, int64 version, EntryRow *row)
 				version, row);
 }
 
-/* The last version drawn by anybody, from the page of the sequence. */
+/*
+ * The last version drawn by anybody, from the page of the sequence, and the LSN
+ * of that page.  This transaction has drawn one.
+ */
 static int64
 last_draw(const EntryCall *call, XLogRecPtr *lsn)
 {
@@ -423,15 +426,6 @@ last_draw(const EntryCall *call, XLogRecPtr *lsn)
 	UnlockReleaseBuffer(buffer);
 	relation_close(rel, NoLock);
 	return last;
-}
-
-/* The last version drawn by anybody; this transaction has drawn one. */
-int64
-entry_last_version(const EntryCall *call)
-{
-	XLogRecPtr	lsn;
-
-	return last_draw(call, &lsn);
 }
 
 /*
@@ -476,17 +470,22 @@ entry_late(TimestampTz written, TimestampTz now)
  * An INSERT draws its version and reads the clock before it may have to wait
  * for a rival under the same key.  Where that rival wrote higher versions and
  * then deleted the key, ours would fall behind; where it took long, the entry
- * would be born old.  Nobody has drawn since: ours is the highest.  Otherwise
- * draw again; now we hold the row.
+ * would be born old.
+ *
+ * No transaction has ended since: no rival's delete has come through.  Nobody
+ * has drawn since: ours is the highest.  Otherwise draw again; now we hold the
+ * row.  "ended" is keep_clock_ended() from before the INSERT.
  */
 static void
-redraw_if_overtaken(EntryCall *call, const Interval *ttl, EntryRow *row)
+redraw_if_overtaken(EntryCall *call, uint64 ended, const Interval *ttl, EntryRow *row)
 {
 	TimestampTz now = keep_clock_now();
 	TimestampTz expires;
+	XLogRecPtr	lsn;
 	Datum		values[3];
 
-	if (!entry_late(row->updated, now) && entry_last_version(call) == row->version)
+	if (!entry_late(row->updated, now) &&
+		(keep_clock_ended() == ended || last_draw(call, &lsn) == row->version))
 		return;
 	expires = entry_expiry(call->opt, now, now, ttl);
 	values[0] = call->key;
@@ -504,6 +503,7 @@ static bool
 run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interval *ttl,
 		   Datum path, Datum by, bool *created, EntryRow *row)
 {
+	uint64		ended = keep_clock_ended();
 	TimestampTz now = keep_clock_now();
 	TimestampTz expires;
 	Datum		values[8];
@@ -532,7 +532,7 @@ run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interva
 	*created = statement == STORE_INSERT || statement == STORE_CREATE ||
 		(row->created == now && row->updated <= now);
 	if (*created)
-		redraw_if_overtaken(call, ttl, row);
+		redraw_if_overtaken(call, ended, ttl, row);
 	return true;
 }
 

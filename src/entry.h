@@ -94,6 +94,5 @@ extern void entry_suppressed(const EntryCall *call) pg_attribute_noreturn();
 /* for writes in bulk */
 extern bool entry_late(TimestampTz written, TimestampTz now);
 extern void entry_versions_drawn(const EntryCall *call);
-extern int64 entry_last_version(const EntryCall *call);
 
 #endif							/* KEEP_ENTRY_H */

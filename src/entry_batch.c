@@ -89,51 +89,52 @@ array_of(Datum *elems, int count, Oid type)
 	return PointerGetDatum(construct_array(elems, count, type, -1, false, TYPALIGN_INT));
 }
 
+/* A column of the n-th row beyond those of entry_row_at(). */
+static Datum
+extra_column(uint64 n, int column)
+{
+	bool		isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc,
+						 STORE_NCOLS + column, &isnull);
+}
+
+/* Take over the n-th row that a statement on "items" has returned. */
+static BatchItem *
+take_row(BatchItem **items, int count, uint64 n)
+{
+	BatchItem	row = {.key = DatumGetTextPP(extra_column(n, 1))};
+	BatchItem  *probe = &row;
+	BatchItem **item = bsearch(&probe, items, count, sizeof(BatchItem *), compare_keys);
+
+	if (item == NULL)
+		elog(ERROR, "a trigger has changed the key of an entry");
+	entry_row_at(n, &(*item)->row);
+	(*item)->written = true;
+	(*item)->redraw = false;
+	return *item;
+}
+
 /*
- * Take over the rows that a statement returned, in ascending order of keys, as
- * those of "items" in the same order.  "created" rows drew one version, the
- * others a second one under the row lock; a gap that is wider was drawn by
- * others, and may have overtaken the row before it: see redraw_if_overtaken()
- * in entry.c for what that is about.
+ * Take over all rows that have been inserted or updated, in order of keys.  See
+ * redraw_if_overtaken() in entry.c: a row that was created is to be drawn
+ * again where a transaction has ended since the row before it, or where it was
+ * held up.  An update has drawn under the row lock; it leaves updated_at above
+ * created_at.
  */
 static void
-take_rows(Batch *batch, BatchItem **items, int count, bool drawn)
+take_written_rows(BatchItem **items, int count, uint64 ended)
 {
-	BatchItem	   *before = NULL;
-	int			next = 0;
-
-	for (uint64 i = 0; i < SPI_processed; i++)
+	for (uint64 n = 0; n < SPI_processed; n++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		BatchItem		found = {.key = DatumGetTextPP(SPI_getbinval(tuple, desc, STORE_NCOLS + 1,
-																 &isnull))};
-		BatchItem	   *probe = &found;
-		TimestampTz now = DatumGetTimestampTz(SPI_getbinval(tuple, desc, STORE_NCOLS + 2,
-															&isnull));
-		BatchItem	   *item;
-		bool		created;
+		BatchItem  *item = take_row(items, count, n);
+		TimestampTz now = DatumGetTimestampTz(extra_column(n, 2));
+		uint64		ended_now = (uint64) DatumGetInt64(extra_column(n, 3));
 
-		while (next < count && compare_keys(&items[next], &probe) != 0)
-			next++;
-		if (next >= count)
-			elog(ERROR, "a trigger has changed the key of an entry");
-		item = items[next++];
-		entry_row_at(i, &item->row);
-		item->written = true;
-		item->redraw = false;
-		if (!drawn)
-			continue;
-
-		created = item->row.updated <= item->row.created;
-		item->redraw = created && entry_late(item->row.updated, now);
-		if (before != NULL && item->row.version - before->row.version > (created ? 1 : 2))
-			before->redraw = true;
-		before = item;
+		if (item->row.updated <= item->row.created)
+			item->redraw = ended_now != ended || entry_late(item->row.updated, now);
+		ended = ended_now;
 	}
-	if (before != NULL && entry_last_version(&batch->call) != before->row.version)
-		before->redraw = true;
 }
 
 /* Run a statement that inserts on those items that are not written yet. */
@@ -146,6 +147,7 @@ insert_items(Batch *batch, StoreStatement statement)
 	const StoreOptions *opt = batch->call.opt;
 	Datum		params[4];
 	char		nulls[] = "    ";
+	uint64		ended;
 	int			count = 0;
 
 	for (int i = 0; i < batch->count; i++)
@@ -167,9 +169,10 @@ insert_items(Batch *batch, StoreStatement statement)
 	params[3] = IntervalPGetDatum(opt->max_lifetime);
 	nulls[2] = batch->ttl ? ' ' : 'n';
 	nulls[3] = opt->max_lifetime ? ' ' : 'n';
+	ended = keep_clock_ended();
 	if (keep_run(batch->call.table, statement, params, nulls, false) > 0)
 	{
-		take_rows(batch, items, count, true);
+		take_written_rows(items, count, ended);
 		entry_versions_drawn(&batch->call);
 	}
 	return count;
@@ -201,7 +204,8 @@ redraw_items(Batch *batch)
 	if (keep_run(batch->call.table, STORE_REDRAW_MANY, params,
 				 expires == ENTRY_NEVER ? "  n" : NULL, false) != (uint64) count)
 		entry_suppressed(&batch->call);
-	take_rows(batch, items, count, false);
+	for (uint64 n = 0; n < SPI_processed; n++)
+		(void) take_row(items, count, n);
 	entry_versions_drawn(&batch->call);
 }
 

@@ -272,7 +272,8 @@ expand_text(KeepTable *table, Relation rel, const char *sql)
  *
  * Every statement finds its rows by an index.  The plan is made generic and
  * with scans of the whole table priced out, since a plan made while a table
- * was small must still be right when it has grown.
+ * was small must still be right when it has grown.  Compiling it would cost
+ * more than running it.
  */
 static SPIPlanPtr
 prepare(KeepTable *table, int statement)
@@ -280,8 +281,8 @@ prepare(KeepTable *table, int statement)
 	const KeepStatement *source = &table->kind->statements[statement];
 	Relation	rel = relation_open(table->relid, NoLock);
 	char	   *sql = expand_text(table, rel, source->sql);
-	static const char *const priced_out[] = {
-		"enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "enable_hashjoin"
+	static const char *const turned_off[] = {
+		"enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "enable_hashjoin", "jit"
 	};
 	SPIPlanPtr	plan;
 	int			nparams = 0;
@@ -292,8 +293,8 @@ prepare(KeepTable *table, int statement)
 		nparams++;
 
 	guc_level = NewGUCNestLevel();
-	for (size_t i = 0; i < lengthof(priced_out); i++)
-		(void) set_config_option(priced_out[i], "off", PGC_USERSET, PGC_S_SESSION,
+	for (size_t i = 0; i < lengthof(turned_off); i++)
+		(void) set_config_option(turned_off[i], "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	plan = SPI_prepare_cursor(sql, nparams, (Oid *) source->params,
 							  CURSOR_OPT_GENERIC_PLAN);

@@ -153,11 +153,11 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	/* as STORE_PUT, for keys in ascending order */
 	[STORE_PUT_MANY] = {
 		INSERT_MANY "value = EXCLUDED.value" SET_LIVE("put_life", "put_reap")
-		" WHERE " IS_LIVE " RETURNING " COLUMNS ", e.key, {clock}",
+		" WHERE " IS_LIVE " RETURNING " COLUMNS ", e.key, {clock}, keep.transactions_ended()",
 		{PARAMS_MANY}
 	},
 	[STORE_CREATE_MANY] = {
-		INSERT_MANY SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS ", e.key, {clock}",
+		INSERT_MANY SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS ", e.key, {clock}, keep.transactions_ended()",
 		{PARAMS_MANY}
 	},
 	/* as STORE_REDRAW for rows written by this call, created or not */
@@ -169,7 +169,7 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		" THEN $3 ELSE e.expires_at END"
 		", reap_at = CASE WHEN e.updated_at OPERATOR(pg_catalog.<=) e.created_at"
 		" THEN LEAST(e.reap_at, $3) ELSE e.reap_at END" BY_KEYS
-		" RETURNING " COLUMNS ", e.key, $2",
+		" RETURNING " COLUMNS ", e.key",
 		{TYPE_TEXTS, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	/* delete up to $2 entries that had expired at $1 */
