@@ -34,7 +34,7 @@ keep_arg_span(FunctionCallInfo fcinfo, int argno, const char *name)
 		return NULL;
 
 	span = PG_GETARG_INTERVAL_P(argno);
-	keep_clock_check_span(span, name);
+	keep_clock_check_span(span, name, false);
 	return span;
 }
 

@@ -72,13 +72,14 @@ keep_clock_after(TimestampTz start, const Interval *span)
 }
 
 /*
- * Refuse (22023) a span of time that is not above zero or not finite.  "what"
- * names the argument or option in the message.
+ * Refuse (22023) a span of time that is negative, zero (unless "or_zero") or
+ * not finite.  "what" names the argument or option in the message.
  */
 void
-keep_clock_check_span(const Interval *span, const char *what)
+keep_clock_check_span(const Interval *span, const char *what, bool or_zero)
 {
 	TimestampTz now;
+	TimestampTz later;
 
 	if (INTERVAL_NOT_FINITE(span))
 		ereport(ERROR,
@@ -87,10 +88,12 @@ keep_clock_check_span(const Interval *span, const char *what)
 				 errhint("Use NULL where nothing should expire.")));
 
 	now = keep_clock_now();
-	if (keep_clock_after(now, span) <= now)
+	later = keep_clock_after(now, span);
+	if (later < now || (later == now && !or_zero))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be greater than zero", what)));
+				 or_zero ? errmsg("%s must not be negative", what)
+				 : errmsg("%s must be greater than zero", what)));
 }
 
 /*

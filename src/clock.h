@@ -13,6 +13,6 @@ extern void keep_clock_init(void);
 extern TimestampTz keep_clock_now(void);
 extern uint64 keep_clock_ended(void);
 extern TimestampTz keep_clock_after(TimestampTz start, const Interval *span);
-extern void keep_clock_check_span(const Interval *span, const char *what);
+extern void keep_clock_check_span(const Interval *span, const char *what, bool or_zero);
 
 #endif							/* KEEP_CLOCK_H */

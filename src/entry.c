@@ -36,8 +36,8 @@
 
 #define MAX_KEY_BYTES	1024
 
-/* An INSERT that took longer than this has waited, and is dated anew. */
-#define LATE_USECS		1000
+/* An entry that took longer than this to create is dated anew. */
+#define LATE_USECS		10000
 
 /*
  * Begin a call on the store in argument 0: check, connect to SPI, lock the
@@ -459,11 +459,20 @@ run_drawing(EntryCall *call, StoreStatement statement, Datum *values, const char
 	return found;
 }
 
-/* Was a row written at "written" held up before it was there, now? */
-bool
-entry_late(TimestampTz written, TimestampTz now)
+/*
+ * Raise: the version of a new entry cannot be drawn again, as its row may be
+ * inserted but not updated.  Without a rival there is no need to: retry.
+ */
+void
+entry_overtaken(const EntryCall *call)
 {
-	return now - written > LATE_USECS;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access to \"%s\" due to concurrent writes",
+					get_rel_name(call->table->relid)),
+			 errdetail("The version of the new entry may have been overtaken, and row-level "
+					   "security or a trigger does not let it be drawn again."),
+			 errhint("The transaction might succeed if retried.")));
 }
 
 /*
@@ -472,27 +481,34 @@ entry_late(TimestampTz written, TimestampTz now)
  * then deleted the key, ours would fall behind; where it took long, the entry
  * would be born old.
  *
- * No transaction has ended since: no rival's delete has come through.  Nobody
- * has drawn since: ours is the highest.  Otherwise draw again; now we hold the
- * row.  "ended" is keep_clock_ended() from before the INSERT.
+ * No transaction has ended since: no rival's delete has come through, and
+ * nobody has been waited for.  Nobody has drawn since: ours is the highest.
+ * Otherwise draw again; now we hold the row.  "ended" is keep_clock_ended()
+ * from before the INSERT.
  */
 static void
 redraw_if_overtaken(EntryCall *call, uint64 ended, const Interval *ttl, EntryRow *row)
 {
-	TimestampTz now = keep_clock_now();
+	TimestampTz now;
 	TimestampTz expires;
 	XLogRecPtr	lsn;
+	bool		overtaken;
 	Datum		values[3];
 
-	if (!entry_late(row->updated, now) &&
-		(keep_clock_ended() == ended || last_draw(call, &lsn) == row->version))
+	if (keep_clock_ended() == ended)
 		return;
+	now = keep_clock_now();
+	overtaken = last_draw(call, &lsn) != row->version;
+	if (!overtaken && now - row->updated <= LATE_USECS)
+		return;
+
 	expires = entry_expiry(call->opt, now, now, ttl);
 	values[0] = call->key;
 	values[1] = TimestampTzGetDatum(now);
 	values[2] = TimestampTzGetDatum(expires);
-	if (!run_drawing(call, STORE_REDRAW, values, expires == ENTRY_NEVER ? "  n" : NULL, row))
-		entry_suppressed(call);
+	if (!run_drawing(call, STORE_REDRAW, values, expires == ENTRY_NEVER ? "  n" : NULL, row) &&
+		overtaken)
+		entry_overtaken(call);
 }
 
 /*

@@ -92,7 +92,7 @@ extern EntryLock entry_delete(EntryCall *call, int64 version, EntryRow *row);
 extern void entry_suppressed(const EntryCall *call) pg_attribute_noreturn();
 
 /* for writes in bulk */
-extern bool entry_late(TimestampTz written, TimestampTz now);
+extern void entry_overtaken(const EntryCall *call) pg_attribute_noreturn();
 extern void entry_versions_drawn(const EntryCall *call);
 
 #endif							/* KEEP_ENTRY_H */

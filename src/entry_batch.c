@@ -116,11 +116,12 @@ take_row(BatchItem **items, int count, uint64 n)
 }
 
 /*
- * Take over all rows that have been inserted or updated, in order of keys.  See
- * redraw_if_overtaken() in entry.c: a row that was created is to be drawn
- * again where a transaction has ended since the row before it, or where it was
- * held up.  An update has drawn under the row lock; it leaves updated_at above
- * created_at.
+ * Take over all rows that have been inserted or updated, in order of keys.
+ *
+ * As for a single entry (redraw_if_overtaken() in entry.c), a row that was
+ * created is to be drawn again where a transaction has ended meanwhile: since
+ * the row before it, that is.  An update has drawn under the row lock; it
+ * leaves updated_at above created_at.
  */
 static void
 take_written_rows(BatchItem **items, int count, uint64 ended)
@@ -128,11 +129,9 @@ take_written_rows(BatchItem **items, int count, uint64 ended)
 	for (uint64 n = 0; n < SPI_processed; n++)
 	{
 		BatchItem  *item = take_row(items, count, n);
-		TimestampTz now = DatumGetTimestampTz(extra_column(n, 2));
-		uint64		ended_now = (uint64) DatumGetInt64(extra_column(n, 3));
+		uint64		ended_now = (uint64) DatumGetInt64(extra_column(n, 2));
 
-		if (item->row.updated <= item->row.created)
-			item->redraw = ended_now != ended || entry_late(item->row.updated, now);
+		item->redraw = ended_now != ended && item->row.updated <= item->row.created;
 		ended = ended_now;
 	}
 }
@@ -203,7 +202,7 @@ redraw_items(Batch *batch)
 	params[2] = TimestampTzGetDatum(expires);
 	if (keep_run(batch->call.table, STORE_REDRAW_MANY, params,
 				 expires == ENTRY_NEVER ? "  n" : NULL, false) != (uint64) count)
-		entry_suppressed(&batch->call);
+		entry_overtaken(&batch->call);
 	for (uint64 n = 0; n < SPI_processed; n++)
 		(void) take_row(items, count, n);
 	entry_versions_drawn(&batch->call);

@@ -148,7 +148,7 @@ store_check_shape(Relation rel)
 
 /* An option's interval; NULL for none. */
 static Interval *
-span_option(const char *option, const char *value)
+span_option(const char *option, const char *value, bool or_zero)
 {
 	Interval   *span;
 
@@ -157,7 +157,7 @@ span_option(const char *option, const char *value)
 	span = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value),
 												 ObjectIdGetDatum(InvalidOid),
 												 Int32GetDatum(-1)));
-	keep_clock_check_span(span, option);
+	keep_clock_check_span(span, option, or_zero);
 	return span;
 }
 
@@ -178,11 +178,11 @@ static void
 set_option(StoreOptions *opt, const char *option, const char *value)
 {
 	if (strcmp(option, "ttl") == 0)
-		opt->ttl = span_option(option, value);
+		opt->ttl = span_option(option, value, false);
 	else if (strcmp(option, "max_lifetime") == 0)
-		opt->max_lifetime = span_option(option, value);
+		opt->max_lifetime = span_option(option, value, false);
 	else if (strcmp(option, "renew_after") == 0)
-		opt->renew_after = span_option(option, value);
+		opt->renew_after = span_option(option, value, true);
 	else if (strcmp(option, "expire_after") == 0)
 	{
 		if (value == NULL || strcmp(value, "write") == 0)
@@ -418,7 +418,11 @@ keep_create_store(PG_FUNCTION_ARGS)
 	opt.ttl = unconstify(Interval *, keep_arg_span(fcinfo, 1, "ttl"));
 	set_option(&opt, "expire_after", text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	opt.max_lifetime = unconstify(Interval *, keep_arg_span(fcinfo, 3, "max_lifetime"));
-	opt.renew_after = unconstify(Interval *, keep_arg_span(fcinfo, 4, "renew_after"));
+	if (!PG_ARGISNULL(4))
+	{
+		opt.renew_after = PG_GETARG_INTERVAL_P(4);
+		keep_clock_check_span(opt.renew_after, "renew_after", true);
+	}
 	set_option(&opt, "max_value_bytes", psprintf("%d", PG_GETARG_INT32(5)));
 	opt.hash_keys = PG_GETARG_BOOL(6);
 	unlogged = unlogged_option(text_to_cstring(PG_GETARG_TEXT_PP(7)));

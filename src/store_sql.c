@@ -153,11 +153,11 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	/* as STORE_PUT, for keys in ascending order */
 	[STORE_PUT_MANY] = {
 		INSERT_MANY "value = EXCLUDED.value" SET_LIVE("put_life", "put_reap")
-		" WHERE " IS_LIVE " RETURNING " COLUMNS ", e.key, {clock}, keep.transactions_ended()",
+		" WHERE " IS_LIVE " RETURNING " COLUMNS ", e.key, keep.transactions_ended()",
 		{PARAMS_MANY}
 	},
 	[STORE_CREATE_MANY] = {
-		INSERT_MANY SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS ", e.key, {clock}, keep.transactions_ended()",
+		INSERT_MANY SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS ", e.key, keep.transactions_ended()",
 		{PARAMS_MANY}
 	},
 	/* as STORE_REDRAW for rows written by this call, created or not */
