@@ -41,9 +41,11 @@
 
 /*
  * Begin a call on the store in argument 0: check, connect to SPI, lock the
- * table, find its options.  "function" and "rights" are for a function that
- * writes: it is refused in a read-only transaction and on a standby (25006)
- * and where the caller lacks a right (42501), whatever state the entry is in.
+ * table, find its options.
+ *
+ * A function that writes is refused in a read-only transaction and on a
+ * standby (25006) whatever state the entry is in.  "rights" are those it needs
+ * where its first statement only reads and so does not ask for them (42501).
  */
 void
 entry_open_store(EntryCall *call, FunctionCallInfo fcinfo, bool write,

@@ -15,7 +15,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
@@ -244,8 +243,7 @@ begin_batch(Batch *batch, FunctionCallInfo fcinfo, int ttlarg, const char *funct
 {
 	batch->ttl = keep_arg_span(fcinfo, ttlarg, "ttl");
 	InitMaterializedSRF(fcinfo, 0);
-	entry_open_store(&batch->call, fcinfo, true, function,
-					 ACL_SELECT | ACL_INSERT | ACL_UPDATE);
+	entry_open_store(&batch->call, fcinfo, true, function, 0);
 	if (batch->ttl == NULL)
 		batch->ttl = batch->call.opt->ttl;
 }

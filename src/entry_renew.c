@@ -131,7 +131,7 @@ keep_persist(PG_FUNCTION_ARGS)
 	EntryRow	row;
 	TimestampTz expires;
 
-	entry_begin(&call, fcinfo, true, "keep.persist()", ACL_SELECT | ACL_UPDATE);
+	entry_begin(&call, fcinfo, true, "keep.persist()", 0);
 	if (entry_lock(&call, ENTRY_ANY_VERSION, &row) != ENTRY_LOCKED)
 		return entry_outcome(&call, fcinfo, false, "absent", NULL);
 	expires = entry_expiry(call.opt, keep_clock_now(), row.created, NULL);

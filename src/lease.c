@@ -226,7 +226,7 @@ keep_renew(PG_FUNCTION_ARGS)
 
 	keep_arg_require(fcinfo, 3, "ttl");
 	ttl = keep_arg_span(fcinfo, 3, "ttl");
-	entry_begin(&call, fcinfo, true, "keep.renew()", ACL_SELECT | ACL_UPDATE);
+	entry_begin(&call, fcinfo, true, "keep.renew()", 0);
 	lock = entry_lock(&call, token, &row);
 	if (lock != ENTRY_LOCKED)
 		return entry_not_applied(&call, fcinfo, lock, &row);
@@ -247,7 +247,7 @@ keep_release(PG_FUNCTION_ARGS)
 	EntryLock	lock;
 	int64		token = token_arg(fcinfo);
 
-	entry_begin(&call, fcinfo, true, "keep.release()", ACL_SELECT | ACL_DELETE);
+	entry_begin(&call, fcinfo, true, "keep.release()", 0);
 	lock = entry_delete(&call, token, &row);
 	if (lock != ENTRY_LOCKED)
 		return entry_not_applied(&call, fcinfo, lock, &row);
@@ -269,7 +269,7 @@ keep_assert_lease(PG_FUNCTION_ARGS)
 	int64		token = token_arg(fcinfo);
 	bool		there;
 
-	entry_begin(&call, fcinfo, true, "keep.assert_lease()", ACL_SELECT | ACL_UPDATE);
+	entry_begin(&call, fcinfo, true, "keep.assert_lease()", 0);
 	there = entry_lock_by(&call, STORE_LOCK_SHARE, &row) && entry_live(&row);
 	if (!there || row.version != token)
 		ereport(ERROR,
