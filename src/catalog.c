@@ -24,6 +24,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
@@ -309,16 +310,39 @@ keep_catalog_list(const char *kind)
 	return relids;
 }
 
-/*
- * Refuse (42501) a user who is not the table's owner.  To be called before the
- * table is locked, so that nobody holds up a table that is not his.
- */
-void
-keep_check_owner(Oid relid)
+/* Refuse (42501) a user who is not the table's owner. */
+static void
+check_owner(Oid relid)
 {
 	if (!keep_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)),
 					   get_rel_name(relid));
+}
+
+static void
+no_such_table(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation with OID %u does not exist", relid)));
+}
+
+/*
+ * Open a table that the user owns, for a change of its registration, under a
+ * lock that excludes itself.  Checked before the lock as well, so that nobody
+ * holds up a table that is not his.
+ */
+Relation
+keep_open_owned(Oid relid)
+{
+	Relation	rel;
+
+	check_owner(relid);
+	rel = try_relation_open(relid, ShareUpdateExclusiveLock);
+	if (rel == NULL)
+		no_such_table(relid);
+	check_owner(relid);
+	return rel;
 }
 
 /*
@@ -331,9 +355,7 @@ keep_not_of_kind(Oid relid, const KeepKind *kind, const char *detail)
 	char	   *name = get_rel_name(relid);
 
 	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
+		no_such_table(relid);
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("\"%s\" is not a %s", name, kind->name),

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 
@@ -52,7 +54,7 @@ extern void keep_catalog_remove(const char *schema, const char *table);
 extern void keep_catalog_follow_renames(void);
 extern List *keep_catalog_list(const char *kind);
 
-extern void keep_check_owner(Oid relid);
-extern void keep_not_of_kind(Oid relid, const KeepKind *kind, const char *detail) pg_attribute_noreturn();
+extern Relation keep_open_owned(Oid relid);
+pg_noreturn extern void keep_not_of_kind(Oid relid, const KeepKind *kind, const char *detail);
 
 #endif							/* KEEP_CATALOG_H */

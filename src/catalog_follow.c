@@ -71,9 +71,7 @@ keep_register(PG_FUNCTION_ARGS)
 	kind = kind_argument(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	options = PG_GETARG_JSONB_P(2);
 
-	/* self-exclusive: one registration of a table at a time */
-	keep_check_owner(PG_GETARG_OID(0));
-	rel = relation_open(PG_GETARG_OID(0), ShareUpdateExclusiveLock);
+	rel = keep_open_owned(PG_GETARG_OID(0));
 	if (RelationUsesLocalBuffers(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -37,4 +37,9 @@
 	getIdentitySequence((rel), (attnum), true)
 #endif
 
+#if PG_VERSION_NUM < 180000
+/* stands in front of a declaration since 18 */
+#define pg_noreturn	__attribute__((noreturn))
+#endif
+
 #endif							/* KEEP_COMPAT_H */

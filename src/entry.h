@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "store.h"
 
 #include "fmgr.h"
@@ -89,10 +90,10 @@ extern void entry_update(EntryCall *call, Datum value, TimestampTz now,
 						 TimestampTz expires, EntryRow *row);
 extern void entry_set_expiry(EntryCall *call, TimestampTz expires, EntryRow *row);
 extern EntryLock entry_delete(EntryCall *call, int64 version, EntryRow *row);
-extern void entry_suppressed(const EntryCall *call) pg_attribute_noreturn();
+pg_noreturn extern void entry_suppressed(const EntryCall *call);
 
 /* for writes in bulk */
-extern void entry_overtaken(const EntryCall *call) pg_attribute_noreturn();
+pg_noreturn extern void entry_overtaken(const EntryCall *call);
 extern void entry_versions_drawn(const EntryCall *call);
 
 #endif							/* KEEP_ENTRY_H */

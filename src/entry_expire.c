@@ -15,6 +15,7 @@
 
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 
 PG_FUNCTION_INFO_V1(keep_expire);
@@ -52,6 +53,9 @@ expire_all(int64 batch)
 
 		CHECK_FOR_INTERRUPTS();
 		if (pg_class_aclmask(relid, GetUserId(), EXPIRE_RIGHTS, ACLMASK_ALL) != EXPIRE_RIGHTS)
+			continue;
+		/* one that is being altered or dropped is passed over, too */
+		if (!ConditionalLockRelationOid(relid, RowExclusiveLock))
 			continue;
 		table = keep_table_try_open(relid, &keep_store_kind, RowExclusiveLock, &flaw);
 		if (table != NULL)

@@ -9,6 +9,10 @@
  * seen all invalidations, builds it anew.  A plan that may be in use further
  * up the stack must not be freed under it, so retired memory goes at the end
  * of the transaction.
+ *
+ * The plan cache would make plans anew under another search_path, although our
+ * statements do not depend on it, and would not make them as prepare() does; so
+ * such a change counts as an invalidation, too.
  */
 #include "postgres.h"
 
@@ -17,6 +21,7 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -182,6 +187,7 @@ build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
 									ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	table->kind = kind;
+	table->search_path = pstrdup(namespace_search_path);
 	table->options = kind->parse_options(rel, options);
 	table->plans = palloc0(sizeof(SPIPlanPtr) * kind->nstatements);
 	MemoryContextSwitchTo(old);
@@ -205,7 +211,8 @@ keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const ch
 
 	LockRelationOid(relid, lockmode);
 	table = hash_search(tables, &relid, HASH_FIND, NULL);
-	if (table != NULL && table->valid && table->kind == kind)
+	if (table != NULL && table->valid && table->kind == kind &&
+		strcmp(table->search_path, namespace_search_path) == 0)
 		return table;
 
 	*flaw = NULL;

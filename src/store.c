@@ -479,9 +479,7 @@ keep_set_store_option(PG_FUNCTION_ARGS)
 	option = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	value = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
 
-	/* self-exclusive: two changes of options do not lose one */
-	keep_check_owner(relid);
-	rel = relation_open(relid, ShareUpdateExclusiveLock);
+	rel = keep_open_owned(relid);
 	if (!keep_catalog_find(relid, keep_store_kind.name, &json))
 		keep_not_of_kind(relid, &keep_store_kind, NULL);
 
