@@ -40,7 +40,8 @@ typedef struct KeepKind
 	const KeepStatement *statements;
 	int			nstatements;
 	/* text for a placeholder of the kind's own, or NULL */
-	const char *(*expand) (Relation rel, const void *options, const char *name);
+	const char *(*expand) (Relation rel, const void *options, const char *clock,
+						   const char *name);
 } KeepKind;
 
 extern void keep_kind_add(const KeepKind *kind);

@@ -47,6 +47,16 @@ keep_clock_now(void)
 }
 
 /*
+ * How a statement reads the clock.  The server's own function is the quicker
+ * one to call; ours takes its place while a test shifts the clock.
+ */
+const char *
+keep_clock_sql(void)
+{
+	return test_clock_offset == 0 ? "pg_catalog.clock_timestamp()" : "keep.clock()";
+}
+
+/*
  * How many transactions that wrote anything have ended, in the whole cluster.
  *
  * While this stands still, nobody's writes have become visible.  Read without

@@ -11,6 +11,7 @@
 
 extern void keep_clock_init(void);
 extern TimestampTz keep_clock_now(void);
+extern const char *keep_clock_sql(void);
 extern uint64 keep_clock_ended(void);
 extern TimestampTz keep_clock_after(TimestampTz start, const Interval *span);
 extern void keep_clock_check_span(const Interval *span, const char *what, bool or_zero);

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "plan.h"
 
@@ -188,6 +189,7 @@ build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
 	old = MemoryContextSwitchTo(context);
 	table->kind = kind;
 	table->search_path = pstrdup(namespace_search_path);
+	table->clock = keep_clock_sql();
 	table->options = kind->parse_options(rel, options);
 	table->plans = palloc0(sizeof(SPIPlanPtr) * kind->nstatements);
 	MemoryContextSwitchTo(old);
@@ -212,6 +214,7 @@ keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const ch
 	LockRelationOid(relid, lockmode);
 	table = hash_search(tables, &relid, HASH_FIND, NULL);
 	if (table != NULL && table->valid && table->kind == kind &&
+		table->clock == keep_clock_sql() &&
 		strcmp(table->search_path, namespace_search_path) == 0)
 		return table;
 
@@ -260,11 +263,11 @@ expand_text(KeepTable *table, Relation rel, const char *sql)
 			value = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 											   RelationGetRelationName(rel));
 		else if (strcmp(name, "clock") == 0)
-			value = KEEP_CLOCK_SQL;
+			value = table->clock;
 		else if (strcmp(name, "version") == 0)
 			value = KEEP_VERSION_SQL;
 		else
-			value = table->kind->expand(rel, table->options, name);
+			value = table->kind->expand(rel, table->options, table->clock, name);
 		if (value == NULL)
 			elog(ERROR, "unknown placeholder \"%s\" in a statement", name);
 		appendStringInfoString(&text, value);

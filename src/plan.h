@@ -14,11 +14,11 @@
 #define KEEP_MAX_PARAMS 8
 
 /*
- * How a statement reads the clock and draws a version.  Substituted in the
- * text of statements, so that on a table where neither may be called (one
- * distributed by Citus, say) parameters could take their place.
+ * How a statement draws a version: under the row lock, and with no right on
+ * the sequence.  This and the clock are substituted in the text of statements,
+ * so that on a table where neither may be called (one distributed by Citus,
+ * say) parameters could take their place.
  */
-#define KEEP_CLOCK_SQL		"keep.clock()"
 #define KEEP_VERSION_SQL	"DEFAULT"
 
 /*
@@ -42,6 +42,7 @@ typedef struct KeepTable
 	const KeepKind *kind;
 	MemoryContext context;		/* holds all below; a child of CacheMemoryContext */
 	char	   *search_path;	/* for which the plans were made */
+	const char *clock;			/* what they read the clock by */
 	void	   *options;		/* of the kind's own type */
 	SPIPlanPtr *plans;			/* one a statement, NULL until first used */
 } KeepTable;

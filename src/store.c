@@ -377,8 +377,10 @@ create_table(Oid schema, const char *name, bool unlogged)
 					 "key pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
 					 "value pg_catalog.jsonb NOT NULL,"
 					 "version pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
-					 "created_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),"
-					 "updated_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),"
+					 "created_at pg_catalog.timestamptz NOT NULL"
+					 " DEFAULT pg_catalog.clock_timestamp(),"
+					 "updated_at pg_catalog.timestamptz NOT NULL"
+					 " DEFAULT pg_catalog.clock_timestamp(),"
 					 "expires_at pg_catalog.timestamptz,"
 					 "reap_at pg_catalog.timestamptz)"
 					 " WITH (fillfactor = 80)",

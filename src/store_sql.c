@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "store.h"
+#include "store_sql.h"
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
@@ -120,8 +120,8 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	},
 	/* as STORE_PUT, counting on; $7 path, $8 by */
 	[STORE_INCREMENT] = {
-		INSERT_ONE "UPDATE SET value = keep.json_increment(e.value, $7, $8)" SET_LIVE("change_life", "put_reap")
-		" WHERE " IS_LIVE " RETURNING " COLUMNS,
+		INSERT_ONE "UPDATE SET value = keep.json_increment(e.value, $7, $8)"
+		SET_LIVE("change_life", "put_reap") " WHERE " IS_LIVE " RETURNING " COLUMNS,
 		{PARAMS_ONE, TYPE_TEXTS, INT8OID}
 	},
 	/* a new value for a locked row */
@@ -157,7 +157,8 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		{PARAMS_MANY}
 	},
 	[STORE_CREATE_MANY] = {
-		INSERT_MANY SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS ", e.key, keep.transactions_ended()",
+		INSERT_MANY SET_NEW " WHERE " IS_EXPIRED
+		" RETURNING " COLUMNS ", e.key, keep.transactions_ended()",
 		{PARAMS_MANY}
 	},
 	/* as STORE_REDRAW for rows written by this call, created or not */
@@ -224,29 +225,29 @@ expand_excluded(Relation rel)
  * Text for a placeholder of the store's own, or NULL.
  *
  * put_life and change_life are the new expires_at of a live entry on a write
- * with ttl $3 and max_lifetime $4, either of which may be NULL.  Without a ttl
- * put leaves no expiry but the cap, the others the expiry that is there.  The
+ * with ttl $3, which may be NULL, and max_lifetime $4.  Without a ttl put
+ * leaves no expiry but the cap, the others the expiry that is there.  The
  * clock counts from EXCLUDED.updated_at on, the time of the call, so that
  * put_reap, which goes by that, is never later.
  */
 const char *
-store_expand(Relation rel, const void *options, const char *name)
+store_expand(Relation rel, const void *options, const char *clock, const char *name)
 {
 	const StoreOptions *opt = options;
 	bool		fixed = opt->expire_after == STORE_EXPIRE_AFTER_CREATE;
-
-#define LIFE "LEAST(GREATEST(" KEEP_CLOCK_SQL ", EXCLUDED.updated_at) OPERATOR(pg_catalog.+) $3," \
-	" e.created_at OPERATOR(pg_catalog.+) $4)"
+	const char *cap = opt->max_lifetime ? ", e.created_at OPERATOR(pg_catalog.+) $4" : "";
+	char	   *life = psprintf("LEAST(GREATEST(%s, EXCLUDED.updated_at)"
+								" OPERATOR(pg_catalog.+) $3%s)", clock, cap);
 
 	if (strcmp(name, "excluded") == 0)
 		return expand_excluded(rel);
 	if (strcmp(name, "put_life") == 0)
-		return fixed ? "e.expires_at" : LIFE;
+		return fixed ? "e.expires_at" : life;
 	if (strcmp(name, "change_life") == 0)
 		return fixed ? "e.expires_at" :
-			"CASE WHEN $3 IS NULL THEN e.expires_at ELSE " LIFE " END";
+			psprintf("CASE WHEN $3 IS NULL THEN e.expires_at ELSE %s END", life);
 	if (strcmp(name, "put_reap") == 0)
 		return fixed ? "e.reap_at" :
-			"LEAST(e.reap_at, EXCLUDED.expires_at, e.created_at OPERATOR(pg_catalog.+) $4)";
+			psprintf("LEAST(e.reap_at, EXCLUDED.expires_at%s)", cap);
 	return NULL;
 }
