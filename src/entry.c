@@ -462,6 +462,19 @@ run_drawing(EntryCall *call, StoreStatement statement, Datum *values, const char
 }
 
 /*
+ * Raise: the transaction's snapshot sees two rows under a key, one that was
+ * deleted since it was taken and one that this transaction has inserted.  The
+ * server lets such an INSERT pass; a read would find the wrong one of the two.
+ */
+void
+entry_deleted_since(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent delete")));
+}
+
+/*
  * Raise: the version of a new entry cannot be drawn again, as its row may be
  * inserted but not updated.  Without a rival there is no need to: retry.
  */
@@ -549,8 +562,15 @@ run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interva
 	/* an update leaves updated_at above created_at: see store_sql.c */
 	*created = statement == STORE_INSERT || statement == STORE_CREATE ||
 		(row->created == now && row->updated <= now);
-	if (*created)
-		redraw_if_overtaken(call, ended, ttl, row);
+	if (!*created)
+		return true;
+	redraw_if_overtaken(call, ended, ttl, row);
+	if (IsolationUsesXactSnapshot())
+	{
+		if (keep_run(call->table, STORE_READ, values, NULL, false) > 1)
+			entry_deleted_since();
+		entry_row_at(0, row);
+	}
 	return true;
 }
 

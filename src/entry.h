@@ -93,6 +93,7 @@ extern EntryLock entry_delete(EntryCall *call, int64 version, EntryRow *row);
 pg_noreturn extern void entry_suppressed(const EntryCall *call);
 
 /* for writes in bulk */
+pg_noreturn extern void entry_deleted_since(void);
 pg_noreturn extern void entry_overtaken(const EntryCall *call);
 extern void entry_versions_drawn(const EntryCall *call);
 

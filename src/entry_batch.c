@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "entry.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -207,6 +208,21 @@ redraw_items(Batch *batch)
 	entry_versions_drawn(&batch->call);
 }
 
+/* At REPEATABLE READ: is there one row a key?  See entry_deleted_since(). */
+static void
+check_snapshot(Batch *batch)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * batch->count);
+	Datum		param;
+
+	for (int i = 0; i < batch->count; i++)
+		keys[i] = PointerGetDatum(batch->sorted[i]->key);
+	param = array_of(keys, batch->count, TEXTOID);
+	if (keep_run(batch->call.table, STORE_COUNT_MANY, &param, NULL, false) >
+		(uint64) batch->count)
+		entry_deleted_since();
+}
+
 /* Write the batch, and return its entries in the order given. */
 static Datum
 put_items(Batch *batch, FunctionCallInfo fcinfo)
@@ -224,6 +240,8 @@ put_items(Batch *batch, FunctionCallInfo fcinfo)
 		CHECK_FOR_INTERRUPTS();
 	}
 	redraw_items(batch);
+	if (IsolationUsesXactSnapshot())
+		check_snapshot(batch);
 
 	for (int i = 0; i < batch->count; i++)
 	{
@@ -290,6 +308,7 @@ keep_put_batch(PG_FUNCTION_ARGS)
 	Batch		batch;
 	Jsonb	   *entries;
 	JsonbIterator *it;
+	JsonbIteratorToken token;
 	JsonbValue	name;
 	JsonbValue	value;
 
@@ -305,9 +324,9 @@ keep_put_batch(PG_FUNCTION_ARGS)
 	batch.count = 0;
 
 	it = JsonbIteratorInit(&entries->root);
-	while (JsonbIteratorNext(&it, &name, true) != WJB_DONE)
+	while ((token = JsonbIteratorNext(&it, &name, true)) != WJB_DONE)
 	{
-		if (name.type != jbvString)
+		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&it, &value, true);
 		batch.items[batch.count].given = cstring_to_text_with_len(name.val.string.val,

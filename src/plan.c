@@ -115,7 +115,7 @@ drop_invalid_entries(void)
 	hash_seq_init(&scan, tables);
 	while ((table = hash_seq_search(&scan)) != NULL)
 	{
-		if (table->valid)
+		if (table->valid && table->context != NULL)
 			continue;
 		empty_entry(table);
 		(void) hash_search(tables, &table->relid, HASH_REMOVE, NULL);
@@ -175,10 +175,15 @@ build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
 	*flaw = NULL;
 	if (rel == NULL)
 		return false;
+
+	/* first: an invalidation while we look must count */
+	catalog_relid = keep_catalog_relid();
+	table->valid = true;
 	if (rel->rd_rel->relkind != RELKIND_RELATION ||
 		!keep_catalog_find(table->relid, kind->name, &options) ||
 		(*flaw = kind->check_shape(rel)) != NULL)
 	{
+		table->valid = false;
 		relation_close(rel, NoLock);
 		return false;
 	}
@@ -195,8 +200,6 @@ build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	table->context = context;
-	catalog_relid = keep_catalog_relid();
-	table->valid = true;
 	relation_close(rel, NoLock);
 	return true;
 }
@@ -213,7 +216,7 @@ keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const ch
 
 	LockRelationOid(relid, lockmode);
 	table = hash_search(tables, &relid, HASH_FIND, NULL);
-	if (table != NULL && table->valid && table->kind == kind &&
+	if (table != NULL && table->valid && table->context != NULL && table->kind == kind &&
 		table->clock == keep_clock_sql() &&
 		strcmp(table->search_path, namespace_search_path) == 0)
 		return table;

@@ -241,6 +241,7 @@ options_from_json(Jsonb *json)
 {
 	StoreOptions *opt = palloc0(sizeof(StoreOptions));
 	JsonbIterator *it;
+	JsonbIteratorToken token;
 	JsonbValue	name;
 	JsonbValue	value;
 
@@ -252,11 +253,11 @@ options_from_json(Jsonb *json)
 				 errmsg("options must be a JSON object")));
 
 	it = JsonbIteratorInit(&json->root);
-	while (JsonbIteratorNext(&it, &name, true) != WJB_DONE)
+	while ((token = JsonbIteratorNext(&it, &name, true)) != WJB_DONE)
 	{
 		char	   *option;
 
-		if (name.type != jbvString)
+		if (token != WJB_KEY)
 			continue;
 		option = pnstrdup(name.val.string.val, name.val.string.len);
 		(void) JsonbIteratorNext(&it, &value, true);

@@ -85,6 +85,11 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		" ORDER BY u.place",
 		{TYPE_TEXTS, TIMESTAMPTZOID}
 	},
+	/* one row for each row that the snapshot sees under the keys */
+	[STORE_COUNT_MANY] = {
+		"SELECT FROM {table} AS e" BY_KEYS,
+		{TYPE_TEXTS}
+	},
 	[STORE_LOCK] = {
 		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY " FOR NO KEY UPDATE",
 		{TYPE_TEXT}
