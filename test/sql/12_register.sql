@@ -10,7 +10,8 @@ SELECT test.o(keep.put('s', 'k', '1'));
 CREATE TABLE c (LIKE s INCLUDING ALL);
 SELECT test.code($$SELECT keep.get('c', 'k')$$);
 SELECT keep.register('c', 'store');
-SELECT test.o(keep.put('c', 'k', '1')), keep.get('c', 'k');
+SELECT test.o(keep.put('c', 'k', '1'));
+SELECT keep.get('c', 'k');
 SELECT test.sound('c');
 SELECT schema_name, table_name, kind, options, relid = 'c'::regclass AS relid_is_right
 FROM keep.relation WHERE table_name = 'c';
@@ -26,11 +27,16 @@ SELECT test.o(keep.put('c', 'k', '2')) AS "null is the default";
 SELECT keep.register('c', 'store');
 SELECT count(*) FROM keep.relation WHERE table_name = 'c';
 
+SELECT keep.register('c', 'store', '{"ttl": 7200}');
+SELECT test.o(keep.put('c', 'k', '2')) AS "a number is taken as the interval of that text: seconds";
+SELECT keep.register('c', 'store');
+
 -- every option
 CREATE TABLE o (LIKE s INCLUDING ALL);
 SELECT keep.register('o', 'store', '{"ttl": "1 hour", "expire_after": "access", "max_lifetime": "90 min",
-	"renew_after": "1 min", "max_value_bytes": 50, "hash_keys": true}');
-SELECT test.o(keep.put('o', 'k', '1')), keep.get('o', 'k');
+    "renew_after": "1 min", "max_value_bytes": 50, "hash_keys": true}');
+SELECT test.o(keep.put('o', 'k', '1'));
+SELECT keep.get('o', 'k');
 SELECT count(*) FILTER (WHERE key = 'k') AS bare, count(*) FROM o;
 SELECT test.code($$SELECT keep.put('o', 'k', to_jsonb(repeat('x', 51)))$$);
 SET pg_keep.test_clock_offset = 3000000;
@@ -39,14 +45,14 @@ RESET pg_keep.test_clock_offset;
 
 -- extra columns are welcome; so are other columns' order and names of constraints
 CREATE TABLE extra (
-	note text DEFAULT 'none',
-	reap_at timestamptz,
-	expires_at timestamptz,
-	version bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
-	updated_at timestamptz NOT NULL DEFAULT now(),
-	created_at timestamptz NOT NULL DEFAULT now(),
-	value jsonb NOT NULL,
-	key text COLLATE "C" CONSTRAINT the_key PRIMARY KEY
+    note text DEFAULT 'none',
+    reap_at timestamptz,
+    expires_at timestamptz,
+    version bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    value jsonb NOT NULL,
+    key text COLLATE "C" CONSTRAINT the_key PRIMARY KEY
 );
 SELECT test.sqlstate($$SELECT keep.register('extra', 'store')$$);
 SELECT test.sqlstate($$SELECT keep.put('extra', 'k', '1')$$);
@@ -55,63 +61,70 @@ SELECT test.sqlstate($$SELECT keep.put('extra', 'k', '1')$$);
 \pset format unaligned
 \pset tuples_only on
 SELECT c, test.sqlstate(format('SELECT keep.register(%s)', c)) FROM (VALUES
-	($$NULL, 'store'$$),
-	($$'s', NULL$$),
-	($$'s', 'store', NULL$$),
-	($$'s', 'shop'$$),
-	($$'s', ''$$),
-	($$'s', 'Store'$$),
-	($$'s', 'store', '[]'$$),
-	($$'s', 'store', '1'$$),
-	($$'s', 'store', 'null'$$),
-	($$'s', 'store', '{"colour": "red"}'$$),
-	($$'s', 'store', '{"ttl": "soon"}'$$),
-	($$'s', 'store', '{"ttl": "-1 hour"}'$$),
-	($$'s', 'store', '{"ttl": {}}'$$),
-	($$'s', 'store', '{"ttl": 5}'$$),
-	($$'s', 'store', '{"expire_after": "never"}'$$),
-	($$'s', 'store', '{"max_value_bytes": 0}'$$),
-	($$'s', 'store', '{"max_value_bytes": "x"}'$$),
-	($$'s', 'store', '{"hash_keys": "perhaps"}'$$),
-	($$'pg_class', 'store'$$),
-	($$'keep.relation', 'store'$$)
+    ($$NULL, 'store'$$),
+    ($$'s', NULL$$),
+    ($$'s', 'store', NULL$$),
+    ($$'s', 'shop'$$),
+    ($$'s', ''$$),
+    ($$'s', 'Store'$$),
+    ($$'s', 'store', '[]'$$),
+    ($$'s', 'store', '1'$$),
+    ($$'s', 'store', 'null'$$),
+    ($$'s', 'store', '{"colour": "red"}'$$),
+    ($$'s', 'store', '{"ttl": "soon"}'$$),
+    ($$'s', 'store', '{"ttl": "-1 hour"}'$$),
+    ($$'s', 'store', '{"ttl": {}}'$$),
+    ($$'s', 'store', '{"expire_after": "never"}'$$),
+    ($$'s', 'store', '{"max_value_bytes": 0}'$$),
+    ($$'s', 'store', '{"max_value_bytes": "x"}'$$),
+    ($$'s', 'store', '{"hash_keys": "perhaps"}'$$),
+    ($$'pg_class', 'store'$$),
+    ($$'keep.relation', 'store'$$)
 ) v(c);
 SELECT test.o(keep.put('s', 'k', '2')) AS "s is as it was";
 
 -- wrong shapes, each with the reason; what makes a table right is checked piece by piece
 CREATE FUNCTION test.shape(change text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-	result text;
+    result text;
 BEGIN
-	CREATE TABLE shape (LIKE s INCLUDING ALL);
-	EXECUTE change;
-	result := test.sqlstate($q$SELECT keep.register('shape', 'store')$q$);
-	DROP TABLE shape;
-	RETURN result;
+    CREATE TABLE shape (LIKE s INCLUDING ALL);
+    EXECUTE change;
+    result := test.sqlstate($q$SELECT keep.register('shape', 'store')$q$);
+    DROP TABLE shape;
+    RETURN result;
 END $$;
 SELECT c, test.shape(c) FROM (VALUES
-	('SELECT 1'),
-	('ALTER TABLE shape DROP COLUMN key'),
-	('ALTER TABLE shape DROP COLUMN value'),
-	('ALTER TABLE shape DROP COLUMN version'),
-	('ALTER TABLE shape DROP COLUMN created_at'),
-	('ALTER TABLE shape DROP COLUMN updated_at'),
-	('ALTER TABLE shape DROP COLUMN expires_at'),
-	('ALTER TABLE shape DROP COLUMN reap_at'),
-	('ALTER TABLE shape DROP CONSTRAINT shape_pkey'),
-	('ALTER TABLE shape DROP CONSTRAINT shape_pkey, ADD PRIMARY KEY (version)'),
-	('ALTER TABLE shape DROP CONSTRAINT shape_pkey, ADD PRIMARY KEY (key, version)'),
-	('ALTER TABLE shape ALTER key TYPE varchar(1024) COLLATE "C"'),
-	('ALTER TABLE shape ALTER key TYPE text COLLATE "POSIX"'),
-	('ALTER TABLE shape ALTER value TYPE json'),
-	('ALTER TABLE shape ALTER version TYPE int'),
-	('ALTER TABLE shape ALTER version DROP IDENTITY'),
-	('ALTER TABLE shape ALTER expires_at TYPE timestamp'),
-	('ALTER TABLE shape ALTER reap_at TYPE date'),
-	('ALTER TABLE shape ALTER created_at TYPE timestamp'),
-	('ALTER TABLE shape RENAME key TO k'),
-	('ALTER TABLE shape RENAME value TO v'),
-	('ALTER TABLE shape ADD COLUMN note text')
+    ('SELECT 1'),
+    ('ALTER TABLE shape DROP COLUMN key'),
+    ('ALTER TABLE shape DROP COLUMN value'),
+    ('ALTER TABLE shape DROP COLUMN version'),
+    ('ALTER TABLE shape DROP COLUMN created_at'),
+    ('ALTER TABLE shape DROP COLUMN updated_at'),
+    ('ALTER TABLE shape DROP COLUMN expires_at'),
+    ('ALTER TABLE shape DROP COLUMN reap_at'),
+    ('ALTER TABLE shape DROP CONSTRAINT shape_pkey'),
+    ('ALTER TABLE shape DROP CONSTRAINT shape_pkey, ADD PRIMARY KEY (version)'),
+    ('ALTER TABLE shape DROP CONSTRAINT shape_pkey, ADD PRIMARY KEY (key, version)'),
+    ('ALTER TABLE shape ALTER key TYPE varchar(1024) COLLATE "C"'),
+    ('ALTER TABLE shape ALTER key TYPE text COLLATE "POSIX"'),
+    ('ALTER TABLE shape ALTER value TYPE json'),
+    ('ALTER TABLE shape ALTER version TYPE int'),
+    ('ALTER TABLE shape ALTER version DROP IDENTITY'),
+    ('ALTER TABLE shape ALTER version SET GENERATED BY DEFAULT'),
+    ('ALTER TABLE shape ALTER version SET CACHE 20'),
+    ('ALTER TABLE shape ALTER version SET CYCLE'),
+    ('ALTER TABLE shape ALTER version SET INCREMENT -1'),
+    ('ALTER SEQUENCE shape_version_seq SET UNLOGGED'),
+    ('ALTER TABLE shape ALTER value DROP NOT NULL'),
+    ('ALTER TABLE shape ALTER expires_at SET NOT NULL'),
+    ('ALTER TABLE shape DROP CONSTRAINT shape_pkey, ADD PRIMARY KEY (key) DEFERRABLE'),
+    ('ALTER TABLE shape ALTER expires_at TYPE timestamp'),
+    ('ALTER TABLE shape ALTER reap_at TYPE date'),
+    ('ALTER TABLE shape ALTER created_at TYPE timestamp'),
+    ('ALTER TABLE shape RENAME key TO k'),
+    ('ALTER TABLE shape RENAME value TO v'),
+    ('ALTER TABLE shape ADD COLUMN note text')
 ) v(c);
 \pset tuples_only off
 \pset format aligned
@@ -120,14 +133,16 @@ SELECT c, test.shape(c) FROM (VALUES
 CREATE VIEW v AS SELECT * FROM s;
 CREATE MATERIALIZED VIEW m AS SELECT * FROM s;
 CREATE TEMP TABLE t (LIKE s INCLUDING ALL);
+CREATE TABLE p (LIKE s) PARTITION BY LIST (key);
 SELECT test.sqlstate($$SELECT keep.register('v', 'store')$$);
 SELECT test.sqlstate($$SELECT keep.register('m', 'store')$$);
+SELECT test.code($$SELECT keep.register('p', 'store')$$);
 SELECT test.sqlstate($$SELECT keep.register('s_pkey', 'store')$$);
 SELECT test.sqlstate($$SELECT keep.register('s_version_seq', 'store')$$);
 SELECT test.code($$SELECT keep.register('t', 'store')$$) IN ('0A000', '42P16', '42809') AS "temporary: refused";
 DROP VIEW v;
 DROP MATERIALIZED VIEW m;
-DROP TABLE t;
+DROP TABLE t, p;
 
 -- the owner alone may
 GRANT ALL ON c TO regress_keep_user;

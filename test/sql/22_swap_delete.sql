@@ -23,7 +23,7 @@ SELECT :'b_applied' AS applied, :'b_status' AS status, :'b_value' AS value, :'b_
 SELECT test.o(keep.compare_and_swap('s', 'k', :a_version + 1, '"three"'));
 SELECT test.o(keep.compare_and_swap('s', 'k', 9223372036854775807, '"three"'));
 SELECT test.writes('s', format($$SELECT keep.compare_and_swap('s', 'k', %s, '"three"')$$, :v1)) AS stale,
-	test.writes('s', $$SELECT keep.compare_and_swap('s', 'k', 0, '"three"')$$) AS "exists";
+    test.writes('s', $$SELECT keep.compare_and_swap('s', 'k', 0, '"three"')$$) AS "exists";
 SELECT keep.get('s', 'k');
 SELECT test.sqlstate($$SELECT keep.compare_and_swap('s', 'k', -1, '"three"')$$);
 SELECT test.sqlstate($$SELECT keep.compare_and_swap('s', 'k', NULL, '"three"')$$);
@@ -31,12 +31,12 @@ SELECT test.sqlstate($$SELECT keep.compare_and_swap('s', 'k', NULL, '"three"')$$
 CREATE FUNCTION test.chain() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE o keep.outcome; v bigint := 0; statuses text := '';
 BEGIN
-	FOR i IN 1 .. 4 LOOP
-		o := keep.compare_and_swap('s', 'chain', v, to_jsonb(i));
-		statuses := statuses || o.status || ' ';
-		v := o.version;
-	END LOOP;
-	RETURN statuses || keep.get('s', 'chain');
+    FOR i IN 1 .. 4 LOOP
+        o := keep.compare_and_swap('s', 'chain', v, to_jsonb(i));
+        statuses := statuses || o.status || ' ';
+        v := o.version;
+    END LOOP;
+    RETURN statuses || keep.get('s', 'chain');
 END $$;
 SELECT test.chain();
 DROP FUNCTION test.chain();
@@ -67,30 +67,30 @@ SELECT test.o(keep.delete('s', 'd')) AS "deleted shows what was deleted, JSON nu
 -- ABA: the version of an entry that is gone matches nothing, whoever ended it
 CREATE FUNCTION test.aba(ending text, birth text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-	old bigint;
-	new bigint;
-	result text := '';
+    old bigint;
+    new bigint;
+    result text := '';
 BEGIN
-	DELETE FROM s;
-	old := version FROM keep.put('s', 'k', '"old"');
-	CASE ending
-		WHEN 'delete' THEN PERFORM keep.delete('s', 'k');
-		WHEN 'expire' THEN PERFORM test.lapse('s', 'k'); PERFORM keep.expire('s');
-		WHEN 'lapse' THEN PERFORM test.lapse('s', 'k');
-		WHEN 'sql' THEN DELETE FROM s WHERE key = 'k';
-		WHEN 'truncate' THEN TRUNCATE s;
-	END CASE;
-	result := (keep.compare_and_swap('s', 'k', old, '"stale"')).status || ' ';
-	EXECUTE birth;
-	new := version FROM s WHERE key = 'k';
-	RETURN result || (keep.compare_and_swap('s', 'k', old, '"stale"')).status || ' '
-		|| (keep.delete('s', 'k', old)).status || ' ' || (keep.merge('s', 'k', '{}', old)).status || ' '
-		|| CASE WHEN new > old THEN 'rises' ELSE 'used again' END;
+    DELETE FROM s;
+    old := version FROM keep.put('s', 'k', '"old"');
+    CASE ending
+        WHEN 'delete' THEN PERFORM keep.delete('s', 'k');
+        WHEN 'expire' THEN PERFORM test.lapse('s', 'k'); PERFORM keep.expire('s');
+        WHEN 'lapse' THEN PERFORM test.lapse('s', 'k');
+        WHEN 'sql' THEN DELETE FROM s WHERE key = 'k';
+        WHEN 'truncate' THEN TRUNCATE s;
+    END CASE;
+    result := (keep.compare_and_swap('s', 'k', old, '"stale"')).status || ' ';
+    EXECUTE birth;
+    new := version FROM s WHERE key = 'k';
+    RETURN result || (keep.compare_and_swap('s', 'k', old, '"stale"')).status || ' '
+        || (keep.delete('s', 'k', old)).status || ' ' || (keep.merge('s', 'k', '{}', old)).status || ' '
+        || CASE WHEN new > old THEN 'rises' ELSE 'used again' END;
 END $$;
 SELECT e, split_part(b, '(', 1) AS birth, test.aba(e, b) FROM unnest('{delete,expire,lapse,sql,truncate}'::text[]) e,
-	unnest(ARRAY[$$SELECT keep.put('s', 'k', '"new"')$$, $$SELECT keep.put_if_absent('s', 'k', '"new"')$$,
-		$$SELECT keep.compare_and_swap('s', 'k', 0, '"new"')$$, $$SELECT keep.put_many('s', '{k}', '{2}')$$,
-		$$SELECT keep.increment('s', 'k')$$, $$SELECT keep.acquire('s', 'k', 'me', '1 hour')$$]) b;
+    unnest(ARRAY[$$SELECT keep.put('s', 'k', '"new"')$$, $$SELECT keep.put_if_absent('s', 'k', '"new"')$$,
+        $$SELECT keep.compare_and_swap('s', 'k', 0, '"new"')$$, $$SELECT keep.put_many('s', '{k}', '{2}')$$,
+        $$SELECT keep.increment('s', 'k')$$, $$SELECT keep.acquire('s', 'k', 'me', '1 hour')$$]) b;
 DROP FUNCTION test.aba(text, text);
 
 SELECT test.sound('s');

@@ -12,7 +12,7 @@ SELECT test.o(keep.touch('s', 'k')) AS "not due";
 SELECT version = :p_version AS same_version, expires_at = :'p_expires_at' AS same_expiry FROM keep.touch('s', 'k');
 SELECT test.e(e) FROM keep.get_and_touch('s', 'k') e;
 SELECT test.writes('s', $$SELECT keep.touch('s', 'k')$$) AS touch,
-	test.writes('s', $$SELECT keep.get_and_touch('s', 'k')$$) AS get_and_touch;
+    test.writes('s', $$SELECT keep.get_and_touch('s', 'k')$$) AS get_and_touch;
 -- just before a tenth, and just after
 SET pg_keep.test_clock_offset = 355000;
 SELECT test.writes('s', $$SELECT keep.touch('s', 'k')$$) AS "5:55", test.writes('s', $$SELECT keep.get_and_touch('s', 'k')$$);
@@ -22,7 +22,7 @@ SELECT test.e(e) FROM keep.get_and_touch('s', 'k') e;
 SET pg_keep.test_clock_offset = 3000000;
 SELECT version = :p_version AS same_version, test.o(o) FROM keep.touch('s', 'k') o;
 SELECT value = '{"user": 1}' AS same_value, version = :p_version AS same_version, updated_at = :'u' AS same_update,
-	created_at = :'c' AS same_creation, reap_at = :'r' AS same_reap_at, test.left(expires_at) FROM s;
+    created_at = :'c' AS same_creation, reap_at = :'r' AS same_reap_at, test.left(expires_at) FROM s;
 -- kept alive for hours, past the first life's end
 SET pg_keep.test_clock_offset = 6000000;
 SELECT test.e(e) FROM keep.get_and_touch('s', 'k') e;
@@ -33,13 +33,13 @@ SELECT test.o(keep.touch('s', 'k'));
 -- not touched in time: gone, and no touch revives it
 SET pg_keep.test_clock_offset = 12700000;
 SELECT test.o(keep.touch('s', 'k')), (SELECT count(*) FROM keep.get_and_touch('s', 'k')),
-	test.o(keep.touch('s', 'k', '1 day')), (SELECT count(*) FROM keep.get_and_touch('s', 'k', '1 day'));
+    test.o(keep.touch('s', 'k', '1 day')), (SELECT count(*) FROM keep.get_and_touch('s', 'k', '1 day'));
 SELECT test.writes('s', $$SELECT keep.touch('s', 'k', '1 day'), keep.get_and_touch('s', 'k', '1 day'), keep.persist('s', 'k')$$);
 RESET pg_keep.test_clock_offset;
 SELECT test.left(expires_at) AS "the row is as it was" FROM s;
 
 -- an explicit ttl: applies whenever it lengthens, never shortens
-SELECT keep.put('s', 'k', '1') IS NOT NULL AS put;
+SELECT (keep.put('s', 'k', '1')).status AS put;
 SELECT test.o(keep.touch('s', 'k', '61 min')) AS "a little longer";
 SELECT test.o(keep.touch('s', 'k', '30 min')) AS shorter;
 SELECT test.writes('s', $$SELECT keep.touch('s', 'k', '30 min')$$), test.writes('s', $$SELECT keep.get_and_touch('s', 'k', '30 min')$$);
@@ -50,7 +50,7 @@ SELECT test.left(expires_at) FROM s;
 
 -- renew_after
 SELECT keep.set_store_option('s', 'renew_after', '30 min');
-SELECT keep.put('s', 'k', '1') IS NOT NULL AS put;
+SELECT (keep.put('s', 'k', '1')).status AS put;
 SET pg_keep.test_clock_offset = 1790000;
 SELECT (keep.touch('s', 'k')).status AS "29:50";
 SET pg_keep.test_clock_offset = 1810000;
@@ -58,7 +58,7 @@ SELECT (keep.touch('s', 'k')).status AS "30:10";
 RESET pg_keep.test_clock_offset;
 -- longer than the life: only its end would be due, and then it is gone
 SELECT keep.set_store_option('s', 'renew_after', '2 hours');
-SELECT keep.put('s', 'k', '1') IS NOT NULL AS put;
+SELECT (keep.put('s', 'k', '1')).status AS put;
 SET pg_keep.test_clock_offset = 3500000;
 SELECT (keep.touch('s', 'k')).status AS "58:20";
 RESET pg_keep.test_clock_offset;
@@ -102,14 +102,14 @@ SELECT keep.set_store_option('s', 'max_lifetime', NULL);
 -- no expiry: nothing to renew, nothing is shortened
 SELECT test.o(keep.persist('s', 'k'));
 SELECT test.o(keep.touch('s', 'k')), test.o(keep.touch('s', 'k', '1 hour')),
-	test.writes('s', $$SELECT keep.touch('s', 'k', '1 hour')$$);
+    test.writes('s', $$SELECT keep.touch('s', 'k', '1 hour')$$);
 SELECT test.e(e) FROM keep.get_and_touch('s', 'k', '1 hour') e;
 
 -- where access does not count, a touch without ttl does nothing; one with ttl lengthens
 SELECT keep.create_store('w', ttl => '1 hour', expire_after => 'write');
 SELECT keep.create_store('c', ttl => '1 hour', expire_after => 'create');
 SELECT keep.create_store('n');
-SELECT keep.put(x, 'k', '1', '1 hour') IS NOT NULL AS put FROM unnest('{w,c,n}'::regclass[]) x;
+SELECT (keep.put(x, 'k', '1', '1 hour')).status AS put FROM unnest('{w,c,n}'::regclass[]) x;
 SET pg_keep.test_clock_offset = 3000000;
 SELECT x AS store, (keep.touch(x, 'k')).status, test.writes(x, format('SELECT keep.get_and_touch(%L, ''k'')', x))
 FROM unnest('{w,c,n}'::regclass[]) x;

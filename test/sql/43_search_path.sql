@@ -11,31 +11,32 @@ CREATE SCHEMA evil;
 CREATE FUNCTION evil.trap() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
 DO $$
 DECLARE
-	t text;
-	op text;
+    t text;
+    op text;
 BEGIN
-	-- operators of the types that a store's columns have
-	FOREACH t IN ARRAY '{text,jsonb,bigint,timestamptz,interval,int,boolean}'::text[] LOOP
-		EXECUTE format('CREATE FUNCTION evil.cmp(%s, %1$s) RETURNS boolean LANGUAGE sql AS ''SELECT evil.trap()''', t);
-		FOREACH op IN ARRAY '{=,<>,<,>,<=,>=}'::text[] LOOP
-			EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.cmp, LEFTARG = %s, RIGHTARG = %2$s)', op, t);
-		END LOOP;
-	END LOOP;
-	FOREACH t IN ARRAY '{timestamptz + interval,timestamptz - timestamptz,jsonb || jsonb,text || text,bigint + bigint,bigint + int,interval / int,interval * float8,jsonb -> text,jsonb #> text[],jsonb ? text}'::text[] LOOP
-		EXECUTE format('CREATE FUNCTION evil.op%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS ''BEGIN RAISE EXCEPTION ''''trapped''''; END''',
-			abs(hashtext(t)), split_part(t, ' ', 1), split_part(t, ' ', 3), split_part(t, ' ', 1));
-		EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.op%s, LEFTARG = %s, RIGHTARG = %s)',
-			split_part(t, ' ', 2), abs(hashtext(t)), split_part(t, ' ', 1), split_part(t, ' ', 3));
-	END LOOP;
-	-- functions that a statement might use
-	FOREACH t IN ARRAY '{clock_timestamp(),now(),statement_timestamp(),transaction_timestamp(),least(timestamptz,timestamptz),greatest(timestamptz,timestamptz),
-		sha256(bytea),encode(bytea,text),convert_to(text,name),octet_length(text),nextval(regclass),currval(regclass),unnest(anyarray),unnest(text[]),unnest(jsonb[]),
-		to_jsonb(anyelement),jsonb_build_object(text,text),coalesce(text,text),pg_column_size(jsonb),generate_series(int,int),array_agg(text),
-		quote_ident(text),format(text,text),count(anyelement),timestamptz(timestamp)}'::text[] LOOP
-		EXECUTE format('CREATE FUNCTION evil.%s RETURNS %s LANGUAGE plpgsql AS ''BEGIN RAISE EXCEPTION ''''trapped''''; END''',
-			replace(replace(t, 'least(', '"least"('), 'coalesce(', '"coalesce"('),
-			CASE WHEN t ~ 'any' THEN 'text' ELSE 'timestamptz' END);
-	END LOOP;
+    -- operators of the types that a store's columns have
+    FOREACH t IN ARRAY '{text,jsonb,bigint,timestamptz,interval,int,boolean}'::text[] LOOP
+        EXECUTE format('CREATE FUNCTION evil.cmp(%s, %1$s) RETURNS boolean LANGUAGE sql AS ''SELECT evil.trap()''', t);
+        FOREACH op IN ARRAY '{=,<>,<,>,<=,>=}'::text[] LOOP
+            EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.cmp, LEFTARG = %s, RIGHTARG = %2$s)', op, t);
+        END LOOP;
+    END LOOP;
+    FOREACH t IN ARRAY '{timestamptz + interval,timestamptz - timestamptz,jsonb || jsonb,text || text,bigint + bigint,bigint + int,'
+        'interval / int,interval * float8,jsonb -> text,jsonb #> text[],jsonb ? text}'::text[] LOOP
+        EXECUTE format('CREATE FUNCTION evil.op%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS ''BEGIN RAISE EXCEPTION ''''trapped''''; END''',
+            abs(hashtext(t)), split_part(t, ' ', 1), split_part(t, ' ', 3), split_part(t, ' ', 1));
+        EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.op%s, LEFTARG = %s, RIGHTARG = %s)',
+            split_part(t, ' ', 2), abs(hashtext(t)), split_part(t, ' ', 1), split_part(t, ' ', 3));
+    END LOOP;
+    -- functions that a statement might use
+    FOREACH t IN ARRAY string_to_array('clock_timestamp();now();statement_timestamp();transaction_timestamp();least(timestamptz,timestamptz);'
+        'greatest(timestamptz,timestamptz);sha256(bytea);encode(bytea,text);convert_to(text,name);octet_length(text);nextval(regclass);currval(regclass);'
+        'unnest(anyarray);unnest(text[]);unnest(jsonb[]);to_jsonb(anyelement);jsonb_build_object(text,text);pg_column_size(jsonb);generate_series(int,int);'
+        'quote_ident(text);format(text,text);count(anyelement);date_trunc(text,timestamptz)', ';') LOOP
+        EXECUTE format('CREATE FUNCTION evil.%s RETURNS %s LANGUAGE plpgsql AS ''BEGIN RAISE EXCEPTION ''''trapped''''; END''',
+            regexp_replace(t, '^(least|greatest)', '"\1"'),
+            CASE WHEN t ~ 'any' THEN 'text' ELSE 'timestamptz' END);
+    END LOOP;
 END $$;
 -- names of types, of the store and of pg_keep's own
 CREATE DOMAIN evil.text AS pg_catalog.text CHECK (evil.trap());
@@ -52,14 +53,14 @@ GRANT USAGE ON SCHEMA evil TO PUBLIC;
 CREATE FUNCTION test.under(path pg_catalog.text, stmt pg_catalog.text) RETURNS pg_catalog.text LANGUAGE plpgsql
 SET search_path = pg_catalog AS $$
 DECLARE
-	result pg_catalog.text;
+    result pg_catalog.text;
 BEGIN
-	PERFORM pg_catalog.set_config('search_path', path, true);
-	EXECUTE stmt INTO result;
-	PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
-	RETURN result;
+    PERFORM pg_catalog.set_config('search_path', path, true);
+    EXECUTE stmt INTO result;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
+    RETURN result;
 EXCEPTION WHEN others THEN
-	RETURN SQLSTATE || ' ' || SQLERRM;
+    RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
 -- the trap works
 SELECT test.under('evil, pg_catalog, public', 'SELECT 1 = 1');
@@ -67,29 +68,29 @@ SELECT test.under('evil, pg_catalog, public', 'SELECT clock_timestamp()');
 
 CREATE TEMP TABLE call (nr int GENERATED ALWAYS AS IDENTITY, stmt pg_catalog.text);
 INSERT INTO call (stmt) VALUES
-	($$SELECT (keep.put($1, 'k', '{"n": 1}')).status$$),
-	($$SELECT (keep.put($1, 'k', '{"n": 1}', '2 hours')).status$$),
-	($$SELECT keep.get($1, 'k')$$),
-	($$SELECT e.value FROM keep.get_entry($1, 'k') e$$),
-	($$SELECT e.value FROM keep.get_many($1, '{k,none}') e$$),
-	($$SELECT e.value FROM keep.get_and_touch($1, 'k', '3 hours') e$$),
-	($$SELECT e.key FROM keep.put_many($1, '{m}', '{1}') e$$),
-	($$SELECT e.key FROM keep.put_batch($1, '{"m": 2}') e$$),
-	($$SELECT (keep.put_if_absent($1, 'k', '2')).status$$),
-	($$SELECT (keep.put_if_absent($1, 'new', '2')).status$$),
-	($$SELECT (keep.compare_and_swap($1, 'k', 0, '2')).status$$),
-	($$SELECT (keep.compare_and_swap($1, 'k', 1, '2')).status$$),
-	($$SELECT (keep.merge($1, 'k', '{"a": {"b": null}}')).value$$),
-	($$SELECT (keep.increment($1, 'k', 2, '{n}')).value$$),
-	($$SELECT (keep.touch($1, 'k', '4 hours')).status$$),
-	($$SELECT (keep.persist($1, 'k')).status$$),
-	($$SELECT (keep.delete($1, 'k')).status$$),
-	($$SELECT keep.expire($1)$$),
-	($$SELECT keep.expire()$$),
-	($$SELECT a.acquired FROM keep.acquire($1, 'l', 'me', '1 min') a$$),
-	($$SELECT (keep.renew($1, 'l', 1, '1 min')).status$$),
-	($$SELECT (keep.release($1, 'l', 1)).status$$),
-	($$SELECT keep.set_store_option($1, 'ttl', '90 min')$$);
+    ($$SELECT (keep.put($1, 'k', '{"n": 1}')).status$$),
+    ($$SELECT (keep.put($1, 'k', '{"n": 1}', '2 hours')).status$$),
+    ($$SELECT keep.get($1, 'k')$$),
+    ($$SELECT e.value FROM keep.get_entry($1, 'k') e$$),
+    ($$SELECT e.value FROM keep.get_many($1, '{k,none}') e$$),
+    ($$SELECT e.value FROM keep.get_and_touch($1, 'k', '3 hours') e$$),
+    ($$SELECT e.key FROM keep.put_many($1, '{m}', '{1}') e$$),
+    ($$SELECT e.key FROM keep.put_batch($1, '{"m": 2}') e$$),
+    ($$SELECT (keep.put_if_absent($1, 'k', '2')).status$$),
+    ($$SELECT (keep.put_if_absent($1, 'new', '2')).status$$),
+    ($$SELECT (keep.compare_and_swap($1, 'k', 0, '2')).status$$),
+    ($$SELECT (keep.compare_and_swap($1, 'k', 1, '2')).status$$),
+    ($$SELECT (keep.merge($1, 'k', '{"a": {"b": null}}')).value$$),
+    ($$SELECT (keep.increment($1, 'k', 2, '{n}')).value$$),
+    ($$SELECT (keep.touch($1, 'k', '4 hours')).status$$),
+    ($$SELECT (keep.persist($1, 'k')).status$$),
+    ($$SELECT (keep.delete($1, 'k')).status$$),
+    ($$SELECT keep.expire($1)$$),
+    ($$SELECT keep.expire()$$),
+    ($$SELECT a.acquired FROM keep.acquire($1, 'l', 'me', '1 min') a$$),
+    ($$SELECT (keep.renew($1, 'l', 1, '1 min')).status$$),
+    ($$SELECT (keep.release($1, 'l', 1)).status$$),
+    ($$SELECT keep.set_store_option($1, 'ttl', '90 min')$$);
 \pset format unaligned
 \pset tuples_only on
 -- plans made under the hostile path

@@ -4,9 +4,15 @@
 \pset null '(null)'
 \set VERBOSITY terse
 
+-- the helpers of these tests use pg_keep's types
+SET client_min_messages = warning;
+DROP SCHEMA test CASCADE;
+RESET client_min_messages;
+
 SELECT keep.create_store('s', ttl => '1 hour', hash_keys => true);
 SELECT keep.create_store('gone');
-SELECT test.o(keep.put('s', 'k', '1')), keep.get('s', 'k');
+SELECT (keep.put('s', 'k', '1')).status;
+SELECT keep.get('s', 'k');
 SELECT version AS v FROM s \gset
 SELECT options FROM keep.relation WHERE table_name = 's' \gset
 
@@ -16,12 +22,10 @@ DROP EXTENSION pg_keep;
 SELECT count(*) AS entries FROM s;
 SELECT to_regclass('keep.relation'), to_regnamespace('keep');
 ROLLBACK;
-SELECT keep.get('s', 'k'), test.o(keep.put('s', 'k', '1'));
+SELECT keep.get('s', 'k'), (keep.put('s', 'k', '1')).status;
 SELECT count(*) AS registered FROM keep.relation;
 
-SET client_min_messages = warning;
-DROP EXTENSION pg_keep CASCADE;
-RESET client_min_messages;
+DROP EXTENSION pg_keep;
 SELECT count(*) AS entries FROM s;
 INSERT INTO s (key, value, created_at, updated_at) VALUES ('by hand', '1', now(), now());
 SELECT version > :v AS "the identity column works on" FROM s WHERE key = 'by hand';
@@ -50,8 +54,5 @@ SET ROLE regress_keep_nobody;
 DROP EXTENSION pg_keep;
 RESET ROLE;
 
-SET client_min_messages = warning;
-DROP SCHEMA test CASCADE;
-RESET client_min_messages;
 DROP ROLE regress_keep_owner, regress_keep_other, regress_keep_user, regress_keep_nobody, regress_keep_a, regress_keep_b;
 SELECT extname FROM pg_extension WHERE extname = 'pg_keep';

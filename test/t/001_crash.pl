@@ -8,6 +8,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
@@ -36,7 +37,8 @@ sub crash
 		foreach my $try (1 .. 100)
 		{
 			last if $node->start(fail_ok => 1);
-			sleep 1;
+			usleep(200_000);
+			$node->stop('fast', fail_ok => 1);
 		}
 	}
 	else
@@ -56,7 +58,7 @@ sql(q{
 sql("SELECT keep.set_store_option('turned', 'persistence', 'unlogged')");
 
 is( sql(q{
-	SELECT string_agg(c.relname || ' ' || c.relpersistence || s.relpersistence, ', ' ORDER BY c.relname COLLATE "C")
+	SELECT string_agg(concat(c.relname, ' ', c.relpersistence, s.relpersistence), ', ' ORDER BY c.relname COLLATE "C")
 	FROM pg_class c
 	JOIN pg_class s ON s.oid = pg_get_serial_sequence(quote_ident(c.relname), 'version')::regclass
 	WHERE c.relname IN ('logged', 'fast', 'turned')

@@ -17,21 +17,28 @@ my $dir = PostgreSQL::Test::Utils::tempdir;
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# Runs pgbench with scripts of these texts; true if no client failed.
-sub pgbench
+# Writes scripts for pgbench; returns its options for them.
+sub scripts
 {
-	my ($name, $options, @scripts) = @_;
-	my @files;
-	foreach my $script (@scripts)
+	my @options;
+	foreach my $script (@_)
 	{
-		push @files, "$dir/script" . scalar(@files) . '.sql';
-		open my $file, '>', $files[-1] or die $!;
+		my $name = "$dir/script" . scalar(@options) . '.sql';
+		open my $file, '>', $name or die $!;
 		print $file "$script\n";
 		close $file;
+		push @options, '-f', $name;
 	}
+	return @options;
+}
+
+# Runs pgbench with scripts of these texts: no client may fail.
+sub pgbench
+{
+	my ($name, $options, @texts) = @_;
 	my ($stdout, $stderr) = run_command([
-		'pgbench', '-n', '-h', $node->host, '-p', $node->port, @$options, (map { ('-f', $_) } @files), 'postgres' ]);
-	unlike($stderr, qr/ERROR|aborted|FATAL/, "$name: no error");
+		'pgbench', '-n', '-h', $node->host, '-p', $node->port, @$options, scripts(@texts), 'postgres' ]);
+	unlike($stderr, qr/ERROR|error:|aborted|FATAL/, "$name: no error");
 	return;
 }
 
@@ -46,12 +53,15 @@ sql(q{
 # put_if_absent: 20 connections wait at a gate, then all go for one key
 my $gate = $node->background_psql('postgres');
 $gate->query_safe('SELECT pg_advisory_lock(1)');
+my $out = '';
 my $racers = IPC::Run::start(
-	[ 'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', '20', '-j', '2', '-t', '1', '-f', '-', 'postgres' ],
-	'<', \q{SELECT pg_advisory_lock_shared(1);
-INSERT INTO said SELECT :client_id, 'gate', status, value, version FROM keep.put_if_absent('iso', 'gate', to_jsonb(:client_id));
-},
-	'>', '/dev/null', '2>', '/dev/null');
+	[
+		'pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', '20', '-j', '2', '-t', '1',
+		scripts(q{SELECT pg_advisory_lock_shared(1);
+INSERT INTO said SELECT :client_id, 'gate', status, value, version FROM keep.put_if_absent('iso', 'gate', to_jsonb(:client_id));}),
+		'postgres'
+	],
+	'>&', \$out);
 ok( $node->poll_query_until('postgres',
 		"SELECT count(*) = 20 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"),
 	'20 connections stand at the gate');
@@ -101,6 +111,48 @@ pgbench('compare_and_swap', [ '-c', 8, '-j', 2, '-t', 200 ],
 INSERT INTO said SELECT :client_id, 'cas', status, value, version FROM keep.compare_and_swap('iso', 'cas', :version, to_jsonb(:next));});
 is(sql("SELECT keep.get('iso', 'cas')::int = count(*) FROM said WHERE key = 'cas' AND status = 'updated'"),
 	't', 'as many swaps as were said to have been made');
+
+# The same at the strictest level, where a retry is the caller's business
+sql("TRUNCATE said; DELETE FROM iso");
+pgbench('put_if_absent, SERIALIZABLE', [ '-c', 8, '-j', 2, '-t', 20, '--max-tries=100000' ],
+	q{SELECT count(*) + 1 AS n FROM said WHERE client = :client_id \gset
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+INSERT INTO said SELECT :client_id, 'k' || :n, status, value, version FROM keep.put_if_absent('iso', 'k' || :n, to_jsonb(:client_id::int));
+COMMIT;});
+is( sql(q{SELECT count(*), min(created), max(created), max(entries), min(answers), max(answers) FROM (
+		SELECT count(*) FILTER (WHERE status = 'created') AS created, count(DISTINCT (value, version)) AS entries,
+			count(*) AS answers FROM said GROUP BY key) AS k}),
+	'20|1|1|1|8|8', 'one winner and 8 answers for each of 20 keys');
+
+# A lease that runs out all the time: work done under assert_lease is in the
+# order of the tokens, and a token has one owner.
+sql(q{
+	CREATE TABLE work (nr bigint GENERATED ALWAYS AS IDENTITY, token bigint, owner text);
+	CREATE PROCEDURE work(me text) LANGUAGE plpgsql AS $$
+	DECLARE
+		mine bigint;
+	BEGIN
+		mine := (SELECT token FROM keep.acquire('iso', 'job', me, '3 ms', '100 ms'));
+		COMMIT;
+		BEGIN
+			PERFORM keep.assert_lease('iso', 'job', mine);
+			PERFORM pg_sleep(0.01 * random());
+			INSERT INTO work (token, owner) VALUES (mine, me);
+		EXCEPTION WHEN SQLSTATE 'KP412' OR null_value_not_allowed THEN
+			RETURN;
+		END;
+		COMMIT;
+		IF random() < 0.5 THEN
+			PERFORM keep.release('iso', 'job', mine);
+		END IF;
+	END $$;
+});
+pgbench('leases', [ '-c', 8, '-j', 2, '-T', 3 ], q{CALL work('c' || :client_id);});
+cmp_ok(sql('SELECT count(DISTINCT owner) FROM work'), '>', 1, 'the lease has passed from hand to hand');
+is(sql('SELECT count(*) FROM (SELECT token, lag(token) OVER (ORDER BY nr) AS before FROM work) AS w WHERE token < before'),
+	'0', 'no work was done under a stale token');
+is(sql('SELECT count(*) FROM (SELECT FROM work GROUP BY token HAVING count(DISTINCT owner) > 1) AS t'),
+	'0', 'no two owners had the same token');
 
 # Opposite orders, overlapping, with single writes between: no deadlock
 my @crossing = (
