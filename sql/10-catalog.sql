@@ -60,6 +60,7 @@ COMMENT ON FUNCTION keep.table_altered() IS
 
 CREATE EVENT TRIGGER pg_keep_table_dropped ON sql_drop
 	EXECUTE FUNCTION keep.table_dropped();
+ALTER EVENT TRIGGER pg_keep_table_dropped ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER pg_keep_table_dropped IS
 	'pg_keep: forgets dropped tables';
 
@@ -69,5 +70,6 @@ CREATE EVENT TRIGGER pg_keep_table_altered ON ddl_command_end
 				 'ALTER SEQUENCE', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE',
 				 'ALTER EXTENSION')
 	EXECUTE FUNCTION keep.table_altered();
+ALTER EVENT TRIGGER pg_keep_table_altered ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER pg_keep_table_altered IS
 	'pg_keep: follows tables to their new names';

@@ -26,10 +26,12 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -86,6 +88,19 @@ catalog_open(LOCKMODE lockmode)
 	return OidIsValid(relid) ? try_table_open(relid, lockmode) : NULL;
 }
 
+/* The columns of a row, palloc'd; there may be more than we know of. */
+static void
+deform(Relation catalog, HeapTuple row, Datum **values, bool **nulls)
+{
+	int			natts = RelationGetNumberOfAttributes(catalog);
+
+	*values = palloc0(sizeof(Datum) * natts);
+	*nulls = palloc(sizeof(bool) * natts);
+	memset(*nulls, true, sizeof(bool) * natts);
+	if (row != NULL)
+		heap_deform_tuple(row, RelationGetDescr(catalog), *values, *nulls);
+}
+
 /*
  * Copy of the row that names this table, or NULL.  The caller holds "catalog"
  * open; the copy is palloc'd in the current context.
@@ -115,6 +130,34 @@ catalog_row(Relation catalog, const char *schema, const char *table)
 }
 
 /*
+ * Lock a row that is to be changed, and return its newest version, or NULL
+ * where it has been deleted.
+ *
+ * A table's own lock does not protect its row: ALTER SCHEMA … RENAME changes
+ * it without one.  Without this a rival's change would fail our user's DDL.
+ */
+static HeapTuple
+lock_row(Relation catalog, HeapTuple row)
+{
+	TupleTableSlot *slot = table_slot_create(catalog, NULL);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TM_FailureData failure;
+	TM_Result	result;
+	HeapTuple	newest = NULL;
+
+	result = table_tuple_lock(catalog, &row->t_self, snapshot, slot,
+							  GetCurrentCommandId(false), LockTupleExclusive, LockWaitBlock,
+							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+	if (result == TM_Ok)
+		newest = ExecCopySlotHeapTuple(slot);
+	else if (result != TM_Deleted)
+		elog(ERROR, "unexpected result of locking a row of keep.relation: %d", result);
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(slot);
+	return newest;
+}
+
+/*
  * Find a table's registration.
  *
  * Returns false where there is none of that kind; else sets *options to a
@@ -136,10 +179,10 @@ keep_catalog_find(Oid relid, const char *kind, Jsonb **options)
 	row = catalog_row(catalog, schema, table);
 	if (HeapTupleIsValid(row))
 	{
-		Datum		values[KEEP_RELATION_NATTS];
-		bool		nulls[KEEP_RELATION_NATTS];
+		Datum	   *values;
+		bool	   *nulls;
 
-		heap_deform_tuple(row, RelationGetDescr(catalog), values, nulls);
+		deform(catalog, row, &values, &nulls);
 		found = strcmp(TextDatumGetCString(values[KEEP_RELATION_KIND - 1]), kind) == 0;
 		if (found)
 			*options = DatumGetJsonbPCopy(values[KEEP_RELATION_OPTIONS - 1]);
@@ -158,8 +201,8 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 	char	   *table = get_rel_name(relid);
 	char	   *schema = get_namespace_name(get_rel_namespace(relid));
 	Relation	catalog = catalog_open(RowExclusiveLock);
-	Datum		values[KEEP_RELATION_NATTS];
-	bool		nulls[KEEP_RELATION_NATTS] = {0};
+	Datum	   *values;
+	bool	   *nulls;
 	NameData	names[2];
 	HeapTuple	old;
 	HeapTuple	row;
@@ -167,6 +210,12 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 	if (catalog == NULL)
 		elog(ERROR, "catalog of extension pg_keep is missing");
 
+	old = catalog_row(catalog, schema, table);
+	if (HeapTupleIsValid(old))
+		old = lock_row(catalog, old);
+
+	deform(catalog, old, &values, &nulls);
+	memset(nulls, false, sizeof(bool) * KEEP_RELATION_NATTS);
 	namestrcpy(&names[0], schema);
 	namestrcpy(&names[1], table);
 	values[KEEP_RELATION_SCHEMA - 1] = NameGetDatum(&names[0]);
@@ -176,7 +225,6 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 	values[KEEP_RELATION_RELID - 1] = ObjectIdGetDatum(relid);
 
 	row = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
-	old = catalog_row(catalog, schema, table);
 	if (HeapTupleIsValid(old))
 		CatalogTupleUpdate(catalog, &old->t_self, row);
 	else
@@ -197,12 +245,24 @@ keep_catalog_remove(const char *schema, const char *table)
 	if (catalog == NULL)
 		return;
 	row = catalog_row(catalog, schema, table);
-	if (HeapTupleIsValid(row))
+	if (HeapTupleIsValid(row) && (row = lock_row(catalog, row)) != NULL)
 	{
 		CatalogTupleDelete(catalog, &row->t_self);
 		CommandCounterIncrement();
 	}
 	table_close(catalog, RowExclusiveLock);
+}
+
+/* OID of the table that a row names, or InvalidOid. */
+static Oid
+named_table(const Datum *values)
+{
+	Oid			schema = get_namespace_oid(NameStr(*DatumGetName(values[KEEP_RELATION_SCHEMA - 1])),
+										   true);
+
+	if (!OidIsValid(schema))
+		return InvalidOid;
+	return get_relname_relid(NameStr(*DatumGetName(values[KEEP_RELATION_TABLE - 1])), schema);
 }
 
 /*
@@ -214,31 +274,22 @@ keep_catalog_remove(const char *schema, const char *table)
 static void
 follow_row(Relation catalog, HeapTuple row)
 {
-	TupleDesc	desc = RelationGetDescr(catalog);
-	Datum		values[KEEP_RELATION_NATTS];
-	bool		nulls[KEEP_RELATION_NATTS];
-	bool		replace[KEEP_RELATION_NATTS] = {0};
+	Datum	   *values;
+	bool	   *nulls;
 	NameData	names[2];
 	char	   *schema;
 	char	   *table;
 	Oid			relid;
-	Oid			oldschema;
 
-	heap_deform_tuple(row, desc, values, nulls);
-	if (nulls[KEEP_RELATION_RELID - 1])
+	deform(catalog, row, &values, &nulls);
+	if (nulls[KEEP_RELATION_RELID - 1] || OidIsValid(named_table(values)))
 		return;
 	relid = DatumGetObjectId(values[KEEP_RELATION_RELID - 1]);
 	table = get_rel_name(relid);
 	schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
-	if (schema == NULL)
+	if (schema == NULL || (row = lock_row(catalog, row)) == NULL)
 		return;
-
-	oldschema = get_namespace_oid(NameStr(*DatumGetName(values[KEEP_RELATION_SCHEMA - 1])),
-								  true);
-	if (OidIsValid(oldschema) &&
-		OidIsValid(get_relname_relid(NameStr(*DatumGetName(values[KEEP_RELATION_TABLE - 1])),
-									 oldschema)))
-		return;
+	deform(catalog, row, &values, &nulls);
 
 	/* a row of that name would be about a table that is gone */
 	keep_catalog_remove(schema, table);
@@ -247,9 +298,8 @@ follow_row(Relation catalog, HeapTuple row)
 	namestrcpy(&names[1], table);
 	values[KEEP_RELATION_SCHEMA - 1] = NameGetDatum(&names[0]);
 	values[KEEP_RELATION_TABLE - 1] = NameGetDatum(&names[1]);
-	replace[KEEP_RELATION_SCHEMA - 1] = replace[KEEP_RELATION_TABLE - 1] = true;
 	CatalogTupleUpdate(catalog, &row->t_self,
-					   heap_modify_tuple(row, desc, values, nulls, replace));
+					   heap_form_tuple(RelationGetDescr(catalog), values, nulls));
 	CacheInvalidateRelcacheByRelid(relid);
 }
 
@@ -288,19 +338,14 @@ keep_catalog_list(const char *kind)
 	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(row = systable_getnext(scan)))
 	{
-		Datum		values[KEEP_RELATION_NATTS];
-		bool		nulls[KEEP_RELATION_NATTS];
-		Oid			schema;
-		Oid			relid = InvalidOid;
+		Datum	   *values;
+		bool	   *nulls;
+		Oid			relid;
 
-		heap_deform_tuple(row, RelationGetDescr(catalog), values, nulls);
+		deform(catalog, row, &values, &nulls);
 		if (strcmp(TextDatumGetCString(values[KEEP_RELATION_KIND - 1]), kind) != 0)
 			continue;
-		schema = get_namespace_oid(NameStr(*DatumGetName(values[KEEP_RELATION_SCHEMA - 1])),
-								   true);
-		if (OidIsValid(schema))
-			relid = get_relname_relid(NameStr(*DatumGetName(values[KEEP_RELATION_TABLE - 1])),
-									  schema);
+		relid = named_table(values);
 		if (OidIsValid(relid))
 			relids = lappend_oid(relids, relid);
 	}

@@ -296,9 +296,12 @@ entry_kept_expiry(const EntryCall *call, const EntryRow *row, TimestampTz now,
 	return entry_expiry(call->opt, now, row->created, ttl);
 }
 
-/* The n-th row that the last statement returned. */
+/*
+ * The n-th row that the last statement returned.  It lives no longer than
+ * max_lifetime allows, which may have been lowered since it was written.
+ */
 void
-entry_row_at(uint64 n, EntryRow *row)
+entry_row_at(const EntryCall *call, uint64 n, EntryRow *row)
 {
 	TupleDesc	desc = SPI_tuptable->tupdesc;
 	HeapTuple	tuple = SPI_tuptable->vals[n];
@@ -313,6 +316,19 @@ entry_row_at(uint64 n, EntryRow *row)
 	row->updated = DatumGetTimestampTz(values[STORE_COL_UPDATED]);
 	row->expires = nulls[STORE_COL_EXPIRES] ? ENTRY_NEVER
 		: DatumGetTimestampTz(values[STORE_COL_EXPIRES]);
+	if (call->opt->max_lifetime != NULL)
+		row->expires = Min(row->expires,
+						   keep_clock_after(row->created, call->opt->max_lifetime));
+}
+
+/* A column of that row beyond those of every statement, counting from 1. */
+Datum
+entry_column_at(uint64 n, int column)
+{
+	bool		isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc,
+						 STORE_NCOLS + column, &isnull);
 }
 
 /* Run a statement on one key; is there a row? */
@@ -322,7 +338,7 @@ run_one(EntryCall *call, StoreStatement statement, Datum *values, const char *nu
 {
 	if (keep_run(call->table, statement, values, nulls, read_only) == 0)
 		return false;
-	entry_row_at(0, row);
+	entry_row_at(call, 0, row);
 	return true;
 }
 
@@ -539,6 +555,7 @@ run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interva
 	TimestampTz expires;
 	Datum		values[8];
 	char		nulls[] = "        ";
+	bool		inserted;
 
 	if (ttl == NULL)
 		ttl = call->opt->ttl;
@@ -559,17 +576,16 @@ run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interva
 	if (!run_drawing(call, statement, values, nulls, row))
 		return false;
 
-	/* an update leaves updated_at above created_at: see store_sql.c */
-	*created = statement == STORE_INSERT || statement == STORE_CREATE ||
-		(row->created == now && row->updated <= now);
-	if (!*created)
+	inserted = DatumGetBool(entry_column_at(0, 1));
+	*created = inserted || statement == STORE_CREATE;
+	if (!inserted)
 		return true;
 	redraw_if_overtaken(call, ended, ttl, row);
 	if (IsolationUsesXactSnapshot())
 	{
 		if (keep_run(call->table, STORE_READ, values, NULL, false) > 1)
 			entry_deleted_since();
-		entry_row_at(0, row);
+		entry_row_at(call, 0, row);
 	}
 	return true;
 }

@@ -78,7 +78,8 @@ extern TimestampTz entry_kept_expiry(const EntryCall *call, const EntryRow *row,
 									 TimestampTz now, const Interval *ttl);
 
 /* reading, locking, writing */
-extern void entry_row_at(uint64 n, EntryRow *row);
+extern void entry_row_at(const EntryCall *call, uint64 n, EntryRow *row);
+extern Datum entry_column_at(uint64 n, int column);
 extern bool entry_read(EntryCall *call, EntryRow *row, bool read_only);
 extern EntryLock entry_lock(EntryCall *call, int64 version, EntryRow *row);
 extern bool entry_lock_by(EntryCall *call, StoreStatement statement, EntryRow *row);

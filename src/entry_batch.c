@@ -89,27 +89,17 @@ array_of(Datum *elems, int count, Oid type)
 	return PointerGetDatum(construct_array(elems, count, type, -1, false, TYPALIGN_INT));
 }
 
-/* A column of the n-th row beyond those of entry_row_at(). */
-static Datum
-extra_column(uint64 n, int column)
-{
-	bool		isnull;
-
-	return SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc,
-						 STORE_NCOLS + column, &isnull);
-}
-
 /* Take over the n-th row that a statement on "items" has returned. */
 static BatchItem *
-take_row(BatchItem **items, int count, uint64 n)
+take_row(Batch *batch, BatchItem **items, int count, uint64 n)
 {
-	BatchItem	row = {.key = DatumGetTextPP(extra_column(n, 1))};
+	BatchItem	row = {.key = DatumGetTextPP(entry_column_at(n, 1))};
 	BatchItem  *probe = &row;
 	BatchItem **item = bsearch(&probe, items, count, sizeof(BatchItem *), compare_keys);
 
 	if (item == NULL)
 		elog(ERROR, "a trigger has changed the key of an entry");
-	entry_row_at(n, &(*item)->row);
+	entry_row_at(&batch->call, n, &(*item)->row);
 	(*item)->written = true;
 	(*item)->redraw = false;
 	return *item;
@@ -119,19 +109,19 @@ take_row(BatchItem **items, int count, uint64 n)
  * Take over all rows that have been inserted or updated, in order of keys.
  *
  * As for a single entry (redraw_if_overtaken() in entry.c), a row that was
- * created is to be drawn again where a transaction has ended meanwhile: since
- * the row before it, that is.  An update has drawn under the row lock; it
- * leaves updated_at above created_at.
+ * inserted is to be drawn again where a transaction has ended meanwhile: since
+ * the row before it, that is.  An update has drawn under the row lock.
  */
 static void
-take_written_rows(BatchItem **items, int count, uint64 ended)
+take_written_rows(Batch *batch, BatchItem **items, int count, uint64 ended)
 {
 	for (uint64 n = 0; n < SPI_processed; n++)
 	{
-		BatchItem  *item = take_row(items, count, n);
-		uint64		ended_now = (uint64) DatumGetInt64(extra_column(n, 2));
+		BatchItem  *item = take_row(batch, items, count, n);
+		bool		inserted = DatumGetBool(entry_column_at(n, 2));
+		uint64		ended_now = (uint64) DatumGetInt64(entry_column_at(n, 3));
 
-		item->redraw = ended_now != ended && item->row.updated <= item->row.created;
+		item->redraw = inserted && ended_now != ended;
 		ended = ended_now;
 	}
 }
@@ -171,7 +161,7 @@ insert_items(Batch *batch, StoreStatement statement)
 	ended = keep_clock_ended();
 	if (keep_run(batch->call.table, statement, params, nulls, false) > 0)
 	{
-		take_written_rows(items, count, ended);
+		take_written_rows(batch, items, count, ended);
 		entry_versions_drawn(&batch->call);
 	}
 	return count;
@@ -204,7 +194,7 @@ redraw_items(Batch *batch)
 				 expires == ENTRY_NEVER ? "  n" : NULL, false) != (uint64) count)
 		entry_overtaken(&batch->call);
 	for (uint64 n = 0; n < SPI_processed; n++)
-		(void) take_row(items, count, n);
+		(void) take_row(batch, items, count, n);
 	entry_versions_drawn(&batch->call);
 }
 

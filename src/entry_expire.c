@@ -13,25 +13,79 @@
 #include "clock.h"
 #include "entry.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 
 PG_FUNCTION_INFO_V1(keep_expire);
 
 #define EXPIRE_RIGHTS	(ACL_SELECT | ACL_UPDATE | ACL_DELETE)
 
-/* Delete up to "batch" expired entries of a store; returns how many. */
+/* Run a statement on those keys; returns how many rows it wrote. */
 static int64
-expire_store(KeepTable *table, int64 batch)
+run_on(EntryCall *call, StoreStatement statement, Datum *keys, int count)
 {
-	Datum		values[2] = {TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(batch)};
-	int64		deleted = (int64) keep_run(table, STORE_EXPIRE, values, NULL, false);
+	Datum		param;
 
-	if (deleted < batch)
-		(void) keep_run(table, STORE_POSTPONE, values, NULL, false);
-	return deleted;
+	if (count == 0)
+		return 0;
+	param = PointerGetDatum(construct_array(keys, count, TEXTOID, -1, false, TYPALIGN_INT));
+	return (int64) keep_run(call->table, statement, &param, NULL, false);
+}
+
+/*
+ * One sweep of a store: lock up to "limit" entries that have expired and as
+ * many that were met too early, delete up to "batch" of the first and move the
+ * others on.  Returns how many were deleted.
+ */
+static int64
+sweep(EntryCall *call, TimestampTz now, int64 limit, int64 batch)
+{
+	Datum		values[2] = {TimestampTzGetDatum(now), Int64GetDatum(limit)};
+	uint64		count = keep_run(call->table, STORE_DUE, values, NULL, false);
+	Datum	   *expired = palloc(sizeof(Datum) * count);
+	Datum	   *early = palloc(sizeof(Datum) * count);
+	int			nexpired = 0;
+	int			nearly = 0;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		EntryRow	row;
+
+		entry_row_at(call, i, &row);
+		if (row.expires > now)
+			early[nearly++] = entry_column_at(i, 1);
+		else if (nexpired < batch)
+			expired[nexpired++] = entry_column_at(i, 1);
+	}
+	(void) run_on(call, STORE_POSTPONE_MANY, early, nearly);
+	return run_on(call, STORE_DELETE_MANY, expired, nexpired);
+}
+
+/*
+ * Delete up to "batch" expired entries of a store; returns how many.
+ *
+ * Where others have locked all that was looked at, look at twice as many: no
+ * long transaction may hide what has expired besides.
+ */
+static int64
+expire_store(EntryCall *call, int64 batch)
+{
+	TimestampTz now = keep_clock_now();
+	int64		deleted;
+
+	for (int64 limit = batch;; limit *= 2)
+	{
+		Datum		values[2] = {TimestampTzGetDatum(now), Int64GetDatum(limit)};
+
+		CHECK_FOR_INTERRUPTS();
+		deleted = sweep(call, now, limit, batch);
+		if (deleted > 0 || keep_run(call->table, STORE_MORE_DUE, values, NULL, false) == 0)
+			return deleted;
+	}
 }
 
 /*
@@ -48,7 +102,7 @@ expire_all(int64 batch)
 	foreach(cell, relids)
 	{
 		Oid			relid = lfirst_oid(cell);
-		KeepTable  *table;
+		EntryCall	call = {0};
 		const char *flaw;
 
 		CHECK_FOR_INTERRUPTS();
@@ -57,9 +111,11 @@ expire_all(int64 batch)
 		/* one that is being altered or dropped is passed over, too */
 		if (!ConditionalLockRelationOid(relid, RowExclusiveLock))
 			continue;
-		table = keep_table_try_open(relid, &keep_store_kind, RowExclusiveLock, &flaw);
-		if (table != NULL)
-			deleted += expire_store(table, batch - deleted);
+		call.table = keep_table_try_open(relid, &keep_store_kind, RowExclusiveLock, &flaw);
+		if (call.table == NULL)
+			continue;
+		call.opt = call.table->options;
+		deleted += expire_store(&call, batch - deleted);
 		if (deleted >= batch)
 			break;
 	}
@@ -85,18 +141,19 @@ keep_expire(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be at least 1")));
-	PreventCommandIfReadOnly("keep.expire()");
 
-	SPI_connect();
 	if (PG_ARGISNULL(0))
+	{
+		PreventCommandIfReadOnly("keep.expire()");
+		SPI_connect();
 		deleted = expire_all(batch);
+	}
 	else
 	{
-		KeepTable  *table = keep_table_open(PG_GETARG_OID(0), &keep_store_kind,
-											RowExclusiveLock);
+		EntryCall	call;
 
-		keep_require_rights(table->relid, EXPIRE_RIGHTS);
-		deleted = expire_store(table, batch);
+		entry_open_store(&call, fcinfo, true, "keep.expire()", EXPIRE_RIGHTS);
+		deleted = expire_store(&call, batch);
 	}
 	SPI_finish();
 	PG_RETURN_INT64(deleted);

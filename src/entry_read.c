@@ -75,7 +75,8 @@ keep_get_many(PG_FUNCTION_ARGS)
 	int			nkeys;
 	Datum	   *keys = keep_arg_array(fcinfo, 1, "keys", TEXTOID, &nkeys);
 	Datum	   *stored;
-	Datum		params[2];
+	Datum		param;
+	TimestampTz now = keep_clock_now();
 	uint64		count;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -84,21 +85,19 @@ keep_get_many(PG_FUNCTION_ARGS)
 	for (int i = 0; i < nkeys; i++)
 		stored[i] = entry_stored_key(&call, DatumGetTextPP(keys[i]));
 
-	params[0] = PointerGetDatum(construct_array(stored, nkeys, TEXTOID, -1, false,
-												TYPALIGN_INT));
-	params[1] = TimestampTzGetDatum(keep_clock_now());
-	count = keep_run(call.table, STORE_READ_MANY, params, NULL, true);
+	param = PointerGetDatum(construct_array(stored, nkeys, TEXTOID, -1, false,
+											TYPALIGN_INT));
+	count = keep_run(call.table, STORE_READ_MANY, &param, NULL, true);
 	for (uint64 i = 0; i < count; i++)
 	{
 		EntryRow	row;
 		Datum		values[6];
 		bool		nulls[6];
-		bool		isnull;
-		int64		place;
+		int64		place = DatumGetInt64(entry_column_at(i, 1));
 
-		entry_row_at(i, &row);
-		place = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-											STORE_NCOLS + 1, &isnull));
+		entry_row_at(&call, i, &row);
+		if (row.expires <= now)
+			continue;
 		entry_fill(&row, DatumGetTextPP(keys[place - 1]), values, nulls);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}

@@ -316,10 +316,21 @@ prepare(KeepTable *table, int statement)
 			 SPI_result_code_string(SPI_result));
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not keep the plan of \"%s\"", sql);
-	table->plans[statement] = plan;
 	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
 	AtEOXact_GUC(true, guc_level);
+
+	/* not before it is planned: an interrupt must not leave that to others */
+	table->plans[statement] = plan;
 	return plan;
+}
+
+/* Is the plan that prepare() made still the one that would be run? */
+static bool
+still_planned(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	return source->is_valid && source->gplan != NULL && source->gplan->is_valid;
 }
 
 /*
@@ -338,9 +349,9 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 
 	if (plan == NULL)
 		plan = prepare(table, statement);
-	else if (!SPI_plan_is_valid(plan))
+	else if (!still_planned(plan))
 	{
-		/* not by the table itself: a search path, a function, a type */
+		/* not by the table itself, but by a function or a type, say */
 		table->plans[statement] = NULL;
 		retire(plan, NULL);
 		plan = prepare(table, statement);

@@ -29,21 +29,15 @@
 #define BY_KEYS " WHERE e.key OPERATOR(pg_catalog.=) ANY ($1)"
 #define IS_VERSION	" AND e.version OPERATOR(pg_catalog.=) $2"
 
-/* expires_at is exact: at that very moment the entry is gone */
-#define IS_LIVE	\
-	"(e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) {clock})"
-#define IS_EXPIRED "e.expires_at OPERATOR(pg_catalog.<=) {clock}"
+/* an ON CONFLICT DO UPDATE leaves its lock in xmax */
+#define INSERTED	"e.xmax OPERATOR(pg_catalog.=) 0"
 
 /*
- * An update of a live entry; "life" is its new expires_at.  updated_at is kept
- * above created_at, which is how put knows that a row with the two equal was
- * created.  reap_at stays at or below expires_at, whichever of the two the
- * clock is read for first; LEAST passes over NULLs.
+ * An update of a live entry; "life" is its new expires_at.  reap_at stays at
+ * or below expires_at; LEAST passes over NULLs.
  */
 #define SET_LIVE(life, reap) \
-	", version = {version}" \
-	", updated_at = GREATEST({clock}, e.created_at OPERATOR(pg_catalog.+)" \
-	" '1 microsecond'::pg_catalog.interval)" \
+	", version = {version}, updated_at = {clock}" \
 	", expires_at = {" life "}, reap_at = {" reap "}"
 
 /* An expired entry makes room for a new one, in all of its columns. */
@@ -77,13 +71,11 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY,
 		{TYPE_TEXT}
 	},
-	/* live entries at $2, each with its place in the array of keys */
+	/* the same for many keys, each with its place in the array */
 	[STORE_READ_MANY] = {
 		"SELECT " COLUMNS ", u.place FROM pg_catalog.unnest($1) WITH ORDINALITY AS u(key, place)"
-		" JOIN {table} AS e ON e.key OPERATOR(pg_catalog.=) u.key"
-		" WHERE e.expires_at IS NULL OR e.expires_at OPERATOR(pg_catalog.>) $2"
-		" ORDER BY u.place",
-		{TYPE_TEXTS, TIMESTAMPTZOID}
+		" JOIN {table} AS e ON e.key OPERATOR(pg_catalog.=) u.key ORDER BY u.place",
+		{TYPE_TEXTS}
 	},
 	/* one row for each row that the snapshot sees under the keys */
 	[STORE_COUNT_MANY] = {
@@ -110,23 +102,25 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	/* create, or write to a live entry; no row: an expired one is there, now locked */
 	[STORE_PUT] = {
 		INSERT_ONE "UPDATE SET value = EXCLUDED.value" SET_LIVE("put_life", "put_reap")
-		" WHERE " IS_LIVE " RETURNING " COLUMNS,
+		" WHERE {live} RETURNING " COLUMNS ", " INSERTED,
 		{PARAMS_ONE}
 	},
 	/* create where there is no row; no row back: there is one, not locked */
 	[STORE_INSERT] = {
-		INSERT_ONE "NOTHING RETURNING " COLUMNS,
+		INSERT_ONE "NOTHING RETURNING " COLUMNS ", " INSERTED,
 		{PARAMS_ONE}
 	},
 	/* create where there is none or an expired one; no row: a live one, now locked */
 	[STORE_CREATE] = {
-		INSERT_ONE "UPDATE SET " SET_NEW " WHERE " IS_EXPIRED " RETURNING " COLUMNS,
+		INSERT_ONE "UPDATE SET " SET_NEW " WHERE {expired} RETURNING " COLUMNS
+		", " INSERTED,
 		{PARAMS_ONE}
 	},
 	/* as STORE_PUT, counting on; $7 path, $8 by */
 	[STORE_INCREMENT] = {
 		INSERT_ONE "UPDATE SET value = keep.json_increment(e.value, $7, $8)"
-		SET_LIVE("change_life", "put_reap") " WHERE " IS_LIVE " RETURNING " COLUMNS,
+		SET_LIVE("change_life", "put_reap")
+		" WHERE {live} RETURNING " COLUMNS ", " INSERTED,
 		{PARAMS_ONE, TYPE_TEXTS, INT8OID}
 	},
 	/* a new value for a locked row */
@@ -158,42 +152,52 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	/* as STORE_PUT, for keys in ascending order */
 	[STORE_PUT_MANY] = {
 		INSERT_MANY "value = EXCLUDED.value" SET_LIVE("put_life", "put_reap")
-		" WHERE " IS_LIVE " RETURNING " COLUMNS ", e.key, keep.transactions_ended()",
+		" WHERE {live} RETURNING " COLUMNS ", e.key, " INSERTED ", keep.transactions_ended()",
 		{PARAMS_MANY}
 	},
 	[STORE_CREATE_MANY] = {
-		INSERT_MANY SET_NEW " WHERE " IS_EXPIRED
-		" RETURNING " COLUMNS ", e.key, keep.transactions_ended()",
+		INSERT_MANY SET_NEW " WHERE {expired}"
+		" RETURNING " COLUMNS ", e.key, " INSERTED ", keep.transactions_ended()",
 		{PARAMS_MANY}
 	},
-	/* as STORE_REDRAW for rows written by this call, created or not */
+	/* as STORE_REDRAW */
 	[STORE_REDRAW_MANY] = {
-		"UPDATE {table} AS e SET version = {version}"
-		", created_at = CASE WHEN e.updated_at OPERATOR(pg_catalog.<=) e.created_at"
-		" THEN $2 ELSE e.created_at END, updated_at = $2"
-		", expires_at = CASE WHEN e.updated_at OPERATOR(pg_catalog.<=) e.created_at"
-		" THEN $3 ELSE e.expires_at END"
-		", reap_at = CASE WHEN e.updated_at OPERATOR(pg_catalog.<=) e.created_at"
-		" THEN LEAST(e.reap_at, $3) ELSE e.reap_at END" BY_KEYS
+		"UPDATE {table} AS e SET version = {version}, created_at = $2, updated_at = $2"
+		", expires_at = $3, reap_at = LEAST(e.reap_at, $3)" BY_KEYS
 		" RETURNING " COLUMNS ", e.key",
 		{TYPE_TEXTS, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
-	/* delete up to $2 entries that had expired at $1 */
-	[STORE_EXPIRE] = {
-		"DELETE FROM {table} AS e WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
-		" AND d.expires_at OPERATOR(pg_catalog.<=) $1"
-		" ORDER BY d.reap_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+	/*
+	 * Lock what is to be looked at by $1: up to $2 entries that have expired and
+	 * as many that were met too early.  In ascending order of keys, since even
+	 * SKIP LOCKED waits for the updater of a row's next version.
+	 */
+	[STORE_DUE] = {
+		"SELECT " COLUMNS ", e.key FROM {table} AS e"
+		" WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"(SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
+		" AND d.expires_at OPERATOR(pg_catalog.<=) $1 ORDER BY d.reap_at LIMIT $2)"
+		" UNION ALL "
+		"(SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
+		" AND (d.expires_at IS NULL OR d.expires_at OPERATOR(pg_catalog.>) $1)"
+		" ORDER BY d.reap_at LIMIT $2)))"
+		" AND e.reap_at OPERATOR(pg_catalog.<=) $1 ORDER BY e.key FOR UPDATE SKIP LOCKED",
 		{TIMESTAMPTZOID, INT8OID}
 	},
-	/* look again at up to $2 entries when they will have expired */
-	[STORE_POSTPONE] = {
-		"UPDATE {table} AS e SET reap_at = e.expires_at"
-		" WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
-		" AND (d.expires_at IS NULL OR d.expires_at OPERATOR(pg_catalog.>) $1)"
-		" ORDER BY d.reap_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))",
+	/* are there more than $2 entries that have expired? */
+	[STORE_MORE_DUE] = {
+		"SELECT FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
+		" AND d.expires_at OPERATOR(pg_catalog.<=) $1 OFFSET $2 LIMIT 1",
 		{TIMESTAMPTZOID, INT8OID}
+	},
+	[STORE_DELETE_MANY] = {
+		"DELETE FROM {table} AS e" BY_KEYS,
+		{TYPE_TEXTS}
+	},
+	/* look at them again when they will have expired */
+	[STORE_POSTPONE_MANY] = {
+		"UPDATE {table} AS e SET reap_at = e.expires_at" BY_KEYS,
+		{TYPE_TEXTS}
 	},
 };
 
@@ -229,21 +233,30 @@ expand_excluded(Relation rel)
 /*
  * Text for a placeholder of the store's own, or NULL.
  *
+ * An entry is live until expires_at, exactly, and never longer than
+ * max_lifetime ($4): that may have been lowered since expires_at was set.
+ *
  * put_life and change_life are the new expires_at of a live entry on a write
- * with ttl $3, which may be NULL, and max_lifetime $4.  Without a ttl put
- * leaves no expiry but the cap, the others the expiry that is there.  The
- * clock counts from EXCLUDED.updated_at on, the time of the call, so that
- * put_reap, which goes by that, is never later.
+ * with ttl $3, which may be NULL.  Without a ttl put leaves no expiry but the
+ * cap, the others the expiry that is there.  The clock counts from
+ * EXCLUDED.updated_at on, the time of the call, so that put_reap, which goes by
+ * that, is never later.
  */
 const char *
 store_expand(Relation rel, const void *options, const char *clock, const char *name)
 {
 	const StoreOptions *opt = options;
 	bool		fixed = opt->expire_after == STORE_EXPIRE_AFTER_CREATE;
-	const char *cap = opt->max_lifetime ? ", e.created_at OPERATOR(pg_catalog.+) $4" : "";
+	bool		capped = opt->max_lifetime != NULL;
+	const char *cap = capped ? ", e.created_at OPERATOR(pg_catalog.+) $4" : "";
 	char	   *life = psprintf("LEAST(GREATEST(%s, EXCLUDED.updated_at)"
 								" OPERATOR(pg_catalog.+) $3%s)", clock, cap);
+	const char *end = capped ? psprintf("LEAST(e.expires_at%s)", cap) : "e.expires_at";
 
+	if (strcmp(name, "live") == 0)
+		return psprintf("(%s IS NULL OR %s OPERATOR(pg_catalog.>) %s)", end, end, clock);
+	if (strcmp(name, "expired") == 0)
+		return psprintf("%s OPERATOR(pg_catalog.<=) %s", end, clock);
 	if (strcmp(name, "excluded") == 0)
 		return expand_excluded(rel);
 	if (strcmp(name, "put_life") == 0)
