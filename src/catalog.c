@@ -216,10 +216,14 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 
 	deform(catalog, old, &values, &nulls);
 	memset(nulls, false, sizeof(bool) * KEEP_RELATION_NATTS);
-	namestrcpy(&names[0], schema);
-	namestrcpy(&names[1], table);
-	values[KEEP_RELATION_SCHEMA - 1] = NameGetDatum(&names[0]);
-	values[KEEP_RELATION_TABLE - 1] = NameGetDatum(&names[1]);
+	if (old == NULL)
+	{
+		/* else it has the names already, or newer ones than we have seen */
+		namestrcpy(&names[0], schema);
+		namestrcpy(&names[1], table);
+		values[KEEP_RELATION_SCHEMA - 1] = NameGetDatum(&names[0]);
+		values[KEEP_RELATION_TABLE - 1] = NameGetDatum(&names[1]);
+	}
 	values[KEEP_RELATION_KIND - 1] = CStringGetTextDatum(kind);
 	values[KEEP_RELATION_OPTIONS - 1] = JsonbPGetDatum(options);
 	values[KEEP_RELATION_RELID - 1] = ObjectIdGetDatum(relid);

@@ -201,3 +201,23 @@ SELECT test.sound('s');
 
 DROP FUNCTION test.without(text);
 DROP TABLE s;
+
+-- the common trigger that dates each write does not hide that an entry was created
+SELECT keep.create_store('dated');
+CREATE FUNCTION test.date_it() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN NEW.updated_at := clock_timestamp(); RETURN NEW; END $$;
+CREATE TRIGGER date_it BEFORE INSERT OR UPDATE ON dated FOR EACH ROW EXECUTE FUNCTION test.date_it();
+SELECT (keep.put('dated', 'k', '1')).status AS put, (keep.put('dated', 'k', '1')).status AS again,
+    (keep.increment('dated', 'n')).status AS increment, (keep.increment('dated', 'n')).status AS again;
+DROP TABLE dated;
+DROP FUNCTION test.date_it();
+
+-- a later version's catalog may have more columns
+ALTER TABLE keep.relation ADD COLUMN extra1 int, ADD COLUMN extra2 int, ADD COLUMN extra3 text DEFAULT 'x';
+SELECT keep.create_store('later', ttl => '1 hour');
+SELECT keep.set_store_option('later', 'ttl', '2 hours');
+ALTER TABLE later RENAME TO later2;
+SELECT (keep.put('later2', 'k', '1')).status;
+SELECT table_name, options, extra3 FROM keep.relation WHERE table_name = 'later2';
+DROP TABLE later2;
+ALTER TABLE keep.relation DROP COLUMN extra1, DROP COLUMN extra2, DROP COLUMN extra3;

@@ -198,3 +198,14 @@ SELECT * FROM catalog;
 RESET ROLE;
 DROP SCHEMA shop CASCADE;
 SELECT * FROM catalog;
+
+-- replication's role changes nothing about that
+SELECT keep.create_store('replica_role');
+SET session_replication_role = replica;
+ALTER TABLE replica_role RENAME TO replica_role2;
+RESET session_replication_role;
+SELECT (keep.put('replica_role2', 'k', '1')).status;
+SET session_replication_role = replica;
+DROP TABLE replica_role2;
+RESET session_replication_role;
+SELECT count(*) FROM keep.relation WHERE table_name LIKE 'replica_role%';

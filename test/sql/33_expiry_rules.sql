@@ -89,3 +89,18 @@ RESET timezone;
 
 DROP FUNCTION test.later(regclass, interval, text);
 DROP TABLE n_write, n_create, n_access, t_write, t_create, t_access, m_write, m_access, m_only;
+
+-- max_lifetime lowered: an entry that has outlived it is absent everywhere, and a write starts a new one
+SELECT keep.create_store('lowered');
+SELECT count(*) FROM keep.put_many('lowered', '{a,b,c,d}', '{1,1,1,1}');
+UPDATE lowered SET created_at = created_at - interval '2 hours';
+SELECT keep.set_store_option('lowered', 'max_lifetime', '1 hour');
+SELECT keep.get('lowered', 'a'), (keep.touch('lowered', 'a', '1 day')).status AS touch,
+    (keep.merge('lowered', 'a', '{}')).status AS merge, (keep.persist('lowered', 'a')).status AS persist,
+    (SELECT count(*) FROM keep.get_many('lowered', '{a,b,c,d}')) AS get_many;
+SELECT status, expires_at > clock_timestamp() AS lives FROM keep.put('lowered', 'a', '2');
+SELECT status, value FROM keep.put_if_absent('lowered', 'b', '2');
+SELECT status, value FROM keep.increment('lowered', 'c');
+SELECT value, created_at > now() - interval '1 hour' AS new FROM keep.put_many('lowered', '{d}', '{2}');
+SELECT count(*) FROM keep.get_many('lowered', '{a,b,c,d}');
+DROP TABLE lowered;

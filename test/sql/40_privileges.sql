@@ -67,14 +67,14 @@ SELECT fn, test.may_always('SELECT, INSERT, UPDATE', stmt) AS sel_ins_upd,
 FROM fn ORDER BY nr;
 DROP VIEW fn;
 
--- rights on columns are rights: the six of an entry to read, the seven of the table to write
+-- rights on columns are rights: the six of an entry to read, the seven of the table (and xmax) to write
 SELECT test.may_always('SELECT (key, value, version, created_at, updated_at, expires_at)', c) FROM (VALUES
     ($$SELECT keep.get('s', 'k')$$), ($$SELECT keep.get_entry('s', 'k')$$), ($$SELECT keep.get_many('s', '{k}')$$)) v(c);
 ALTER TABLE s ADD COLUMN secret text;
 SELECT test.may_always('SELECT (key, value, version, created_at, updated_at, expires_at)', c) AS "and no other column" FROM (VALUES
     ($$SELECT keep.get('s', 'k')$$), ($$SELECT keep.get_entry('s', 'k')$$), ($$SELECT keep.get_many('s', '{k}')$$)) v(c);
 ALTER TABLE s DROP COLUMN secret;
-SELECT c, test.may_always('SELECT (key, value, version, created_at, updated_at, expires_at, reap_at), INSERT (key, value, version,'
+SELECT c, test.may_always('SELECT (key, value, version, created_at, updated_at, expires_at, reap_at, xmax), INSERT (key, value, version,'
     ' created_at, updated_at, expires_at, reap_at), UPDATE (key, value, version, created_at, updated_at, expires_at, reap_at)', c) FROM (VALUES
     ($$SELECT keep.put('s', 'k', '1')$$), ($$SELECT keep.put_many('s', '{k}', '{1}')$$), ($$SELECT keep.touch('s', 'k')$$),
     ($$SELECT keep.merge('s', 'k', '{}')$$), ($$SELECT keep.increment('s', 'k')$$), ($$SELECT keep.acquire('s', 'k', 'me', '1 min')$$)) v(c);
