@@ -14,6 +14,9 @@
  * is checked before, in C.  Readers use a catalog snapshot, so that a change
  * of options counts at once, whatever the transaction's isolation level.
  *
+ * Who writes keeps the lock on it until the end of the transaction, as on any
+ * table but those of the system: VACUUM FULL and REINDEX are to wait.
+ *
  * Every change sends a relcache invalidation for the table that it is about:
  * that is how the plans and options that other backends keep come to an end.
  */
@@ -234,7 +237,7 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 	else
 		CatalogTupleInsert(catalog, row);
 
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CacheInvalidateRelcacheByRelid(relid);
 	CommandCounterIncrement();
 }
@@ -254,7 +257,7 @@ keep_catalog_remove(const char *schema, const char *table)
 		CatalogTupleDelete(catalog, &row->t_self);
 		CommandCounterIncrement();
 	}
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 }
 
 /* OID of the table that a row names, or InvalidOid. */
@@ -270,12 +273,12 @@ named_table(const Datum *values)
 }
 
 /*
- * Write down the new name of a row's table, where it has one.
+ * Write down the new name of a row's table, where it has one; has it?
  *
  * relid decides only while no table stands under the names in the row: after
  * a restore that set no relid it may be any number.
  */
-static void
+static bool
 follow_row(Relation catalog, HeapTuple row)
 {
 	Datum	   *values;
@@ -287,12 +290,12 @@ follow_row(Relation catalog, HeapTuple row)
 
 	deform(catalog, row, &values, &nulls);
 	if (nulls[KEEP_RELATION_RELID - 1] || OidIsValid(named_table(values)))
-		return;
+		return false;
 	relid = DatumGetObjectId(values[KEEP_RELATION_RELID - 1]);
 	table = get_rel_name(relid);
 	schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
 	if (schema == NULL || (row = lock_row(catalog, row)) == NULL)
-		return;
+		return false;
 	deform(catalog, row, &values, &nulls);
 
 	/* a row of that name would be about a table that is gone */
@@ -305,6 +308,7 @@ follow_row(Relation catalog, HeapTuple row)
 	CatalogTupleUpdate(catalog, &row->t_self,
 					   heap_form_tuple(RelationGetDescr(catalog), values, nulls));
 	CacheInvalidateRelcacheByRelid(relid);
+	return true;
 }
 
 /* After DDL: follow tables and schemas to their new names. */
@@ -314,6 +318,7 @@ keep_catalog_follow_renames(void)
 	Relation	catalog = catalog_open(RowExclusiveLock);
 	SysScanDesc scan;
 	HeapTuple	row;
+	bool		changed = false;
 
 	if (catalog == NULL)
 		return;
@@ -321,11 +326,12 @@ keep_catalog_follow_renames(void)
 	while (HeapTupleIsValid(row = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
-		follow_row(catalog, row);
+		changed = follow_row(catalog, row) || changed;
 	}
 	systable_endscan(scan);
-	table_close(catalog, RowExclusiveLock);
-	CommandCounterIncrement();
+	table_close(catalog, changed ? NoLock : RowExclusiveLock);
+	if (changed)
+		CommandCounterIncrement();
 }
 
 /* OIDs of the registered tables of a kind that are there, in order of OID. */

@@ -32,6 +32,7 @@
 /* intervals have had no infinity before 17 */
 #define INTERVAL_NOT_FINITE(i)	(false)
 #define TransamVariables ShmemVariableCache
+#define SearchPathMatchesCurrentEnvironment(path) OverrideSearchPathMatchesCurrent(path)
 #else
 #define keep_identity_sequence(rel, attnum) \
 	getIdentitySequence((rel), (attnum), true)

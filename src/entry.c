@@ -581,12 +581,9 @@ run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interva
 	if (!inserted)
 		return true;
 	redraw_if_overtaken(call, ended, ttl, row);
-	if (IsolationUsesXactSnapshot())
-	{
-		if (keep_run(call->table, STORE_READ, values, NULL, false) > 1)
-			entry_deleted_since();
-		entry_row_at(call, 0, row);
-	}
+	if (IsolationUsesXactSnapshot() &&
+		keep_run(call->table, STORE_READ, values, NULL, false) > 1)
+		entry_deleted_since();
 	return true;
 }
 

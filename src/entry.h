@@ -52,7 +52,7 @@ typedef enum EntryLock
  * Others may change it all the time, but hardly that often in a row: what does
  * not come to an end is a write that is suppressed.
  */
-#define ENTRY_MAX_ATTEMPTS	100
+#define ENTRY_MAX_ATTEMPTS	20
 
 /* a call's frame */
 extern void entry_open_store(EntryCall *call, FunctionCallInfo fcinfo, bool write,

@@ -19,6 +19,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(keep_expire);
 
@@ -106,10 +107,10 @@ expire_all(int64 batch)
 		const char *flaw;
 
 		CHECK_FOR_INTERRUPTS();
-		if (pg_class_aclmask(relid, GetUserId(), EXPIRE_RIGHTS, ACLMASK_ALL) != EXPIRE_RIGHTS)
-			continue;
 		/* one that is being altered or dropped is passed over, too */
-		if (!ConditionalLockRelationOid(relid, RowExclusiveLock))
+		if (!ConditionalLockRelationOid(relid, RowExclusiveLock) ||
+			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ||
+			pg_class_aclmask(relid, GetUserId(), EXPIRE_RIGHTS, ACLMASK_ALL) != EXPIRE_RIGHTS)
 			continue;
 		call.table = keep_table_try_open(relid, &keep_store_kind, RowExclusiveLock, &flaw);
 		if (call.table == NULL)

@@ -9,10 +9,6 @@
  * seen all invalidations, builds it anew.  A plan that may be in use further
  * up the stack must not be freed under it, so retired memory goes at the end
  * of the transaction.
- *
- * The plan cache would make plans anew under another search_path, although our
- * statements do not depend on it, and would not make them as prepare() does; so
- * such a change counts as an invalidation, too.
  */
 #include "postgres.h"
 
@@ -32,6 +28,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 
 static HTAB *tables = NULL;
@@ -105,33 +102,30 @@ empty_entry(KeepTable *table)
 	table->valid = false;
 }
 
-/* Drop the entries of tables that have changed or gone. */
 static void
-drop_invalid_entries(void)
+free_plans(KeepTable *table)
+{
+	for (int i = 0; i < table->kind->nstatements; i++)
+		if (table->plans[i] != NULL)
+			SPI_freeplan(table->plans[i]);
+	MemoryContextDelete(table->context);
+}
+
+/*
+ * Transaction callback: no statement of ours can be running now, so free what
+ * was retired and drop the entries of tables that have changed or gone.  This
+ * must not allocate memory: an error after the commit would be a PANIC.
+ */
+static void
+free_retired(XactEvent event, void *arg)
 {
 	HASH_SEQ_STATUS scan;
 	KeepTable  *table;
 
-	hash_seq_init(&scan, tables);
-	while ((table = hash_seq_search(&scan)) != NULL)
-	{
-		if (table->valid && table->context != NULL)
-			continue;
-		empty_entry(table);
-		(void) hash_search(tables, &table->relid, HASH_REMOVE, NULL);
-	}
-	any_invalid = false;
-}
-
-/* Transaction callback: no statement of ours can be running now, so free. */
-static void
-free_retired(XactEvent event, void *arg)
-{
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
 		return;
-	if (any_invalid)
-		drop_invalid_entries();
+
 	while (retired != NULL)
 	{
 		Retired    *next = retired->next;
@@ -143,6 +137,19 @@ free_retired(XactEvent event, void *arg)
 		pfree(retired);
 		retired = next;
 	}
+
+	if (!any_invalid)
+		return;
+	hash_seq_init(&scan, tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+	{
+		if (table->valid && table->context != NULL)
+			continue;
+		if (table->context != NULL)
+			free_plans(table);
+		(void) hash_search(tables, &table->relid, HASH_REMOVE, NULL);
+	}
+	any_invalid = false;
 }
 
 /* Set up the hash table and the callbacks; called once, from _PG_init(). */
@@ -193,7 +200,6 @@ build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
 									ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	table->kind = kind;
-	table->search_path = pstrdup(namespace_search_path);
 	table->clock = keep_clock_sql();
 	table->options = kind->parse_options(rel, options);
 	table->plans = palloc0(sizeof(SPIPlanPtr) * kind->nstatements);
@@ -217,8 +223,7 @@ keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const ch
 	LockRelationOid(relid, lockmode);
 	table = hash_search(tables, &relid, HASH_FIND, NULL);
 	if (table != NULL && table->valid && table->context != NULL && table->kind == kind &&
-		table->clock == keep_clock_sql() &&
-		strcmp(table->search_path, namespace_search_path) == 0)
+		table->clock == keep_clock_sql())
 		return table;
 
 	*flaw = NULL;
@@ -281,34 +286,60 @@ expand_text(KeepTable *table, Relation rel, const char *sql)
 }
 
 /*
- * Prepare a statement, and plan it once and for all.
+ * Have a statement planned, as it is to be run from now on.
  *
  * Every statement finds its rows by an index.  The plan is made generic and
  * with scans of the whole table priced out, since a plan made while a table
  * was small must still be right when it has grown.  Compiling it would cost
  * more than running it.
  */
+static void
+make_plan(SPIPlanPtr plan)
+{
+	static const char *const turned_off[] = {
+		"enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "enable_hashjoin", "jit"
+	};
+	int			guc_level = NewGUCNestLevel();
+
+	for (size_t i = 0; i < lengthof(turned_off); i++)
+		(void) set_config_option(turned_off[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
+	AtEOXact_GUC(true, guc_level);
+}
+
+/*
+ * Would the plan cache run the plan that is there?  It makes another one after
+ * an invalidation, under another search_path, and for another role where row
+ * security depends on that: then make_plan() must be the one to do so.
+ */
+static bool
+is_planned(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	CachedPlan *generic = source->gplan;
+
+	return source->is_valid && generic != NULL && generic->is_valid &&
+		!TransactionIdIsValid(generic->saved_xmin) && !generic->dependsOnRole &&
+		(!source->dependsOnRLS || (source->rewriteRoleId == GetUserId() &&
+								   source->rewriteRowSecurity == row_security)) &&
+		SearchPathMatchesCurrentEnvironment(source->search_path);
+}
+
+/* Prepare a statement, and keep it with the table. */
 static SPIPlanPtr
 prepare(KeepTable *table, int statement)
 {
 	const KeepStatement *source = &table->kind->statements[statement];
 	Relation	rel = relation_open(table->relid, NoLock);
 	char	   *sql = expand_text(table, rel, source->sql);
-	static const char *const turned_off[] = {
-		"enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "enable_hashjoin", "jit"
-	};
 	SPIPlanPtr	plan;
 	int			nparams = 0;
-	int			guc_level;
 
 	relation_close(rel, NoLock);
 	while (OidIsValid(source->params[nparams]))
 		nparams++;
 
-	guc_level = NewGUCNestLevel();
-	for (size_t i = 0; i < lengthof(turned_off); i++)
-		(void) set_config_option(turned_off[i], "off", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
 	plan = SPI_prepare_cursor(sql, nparams, (Oid *) source->params,
 							  CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
@@ -316,21 +347,8 @@ prepare(KeepTable *table, int statement)
 			 SPI_result_code_string(SPI_result));
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not keep the plan of \"%s\"", sql);
-	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
-	AtEOXact_GUC(true, guc_level);
-
-	/* not before it is planned: an interrupt must not leave that to others */
 	table->plans[statement] = plan;
 	return plan;
-}
-
-/* Is the plan that prepare() made still the one that would be run? */
-static bool
-still_planned(SPIPlanPtr plan)
-{
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-
-	return source->is_valid && source->gplan != NULL && source->gplan->is_valid;
 }
 
 /*
@@ -349,13 +367,8 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 
 	if (plan == NULL)
 		plan = prepare(table, statement);
-	else if (!still_planned(plan))
-	{
-		/* not by the table itself, but by a function or a type, say */
-		table->plans[statement] = NULL;
-		retire(plan, NULL);
-		plan = prepare(table, statement);
-	}
+	if (!is_planned(plan))
+		make_plan(plan);
 
 	result = SPI_execute_plan(plan, values, nulls, read_only, 0);
 	if (result < 0)

@@ -41,8 +41,7 @@ typedef struct KeepTable
 	bool		valid;			/* false: build anew before use */
 	const KeepKind *kind;
 	MemoryContext context;		/* holds all below; a child of CacheMemoryContext */
-	char	   *search_path;	/* for which the plans were made */
-	const char *clock;			/* what they read the clock by */
+	const char *clock;			/* what statements read the clock by */
 	void	   *options;		/* of the kind's own type */
 	SPIPlanPtr *plans;			/* one a statement, NULL until first used */
 } KeepTable;

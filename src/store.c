@@ -14,6 +14,7 @@
 #include "access/relation.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
@@ -119,6 +120,9 @@ store_check_shape(Relation rel)
 	};
 	Oid			sequence;
 
+	if (rel->rd_rel->relhassubclass &&
+		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
+		return "It has child tables.";
 	for (size_t i = 0; i < lengthof(columns); i++)
 	{
 		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), columns[i].name);
@@ -127,7 +131,9 @@ store_check_shape(Relation rel)
 		if (attnum <= 0)
 			return psprintf("It has no column \"%s\".", columns[i].name);
 		attr = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-		if (attr->atttypid != columns[i].type || attr->attgenerated != '\0')
+		if (attr->attgenerated != '\0')
+			return psprintf("Column \"%s\" is a generated column.", columns[i].name);
+		if (attr->atttypid != columns[i].type)
 			return psprintf("Column \"%s\" is not of type %s.", columns[i].name,
 							format_type_be(columns[i].type));
 		if (attr->attnotnull != columns[i].notnull)
@@ -211,7 +217,8 @@ set_option(StoreOptions *opt, const char *option, const char *value)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown store option \"%s\"", option),
 				 errhint("Options are ttl, expire_after, max_lifetime, renew_after, "
-						 "max_value_bytes, hash_keys and persistence.")));
+						 "max_value_bytes and hash_keys; persistence is not kept with them, "
+						 "but is that of the table.")));
 }
 
 /* A JSON scalar as text, or NULL for null. */
