@@ -13,80 +13,40 @@
 #include "clock.h"
 #include "entry.h"
 
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(keep_expire);
 
 #define EXPIRE_RIGHTS	(ACL_SELECT | ACL_UPDATE | ACL_DELETE)
 
-/* Run a statement on those keys; returns how many rows it wrote. */
-static int64
-run_on(EntryCall *call, StoreStatement statement, Datum *keys, int count)
-{
-	Datum		param;
-
-	if (count == 0)
-		return 0;
-	param = PointerGetDatum(construct_array(keys, count, TEXTOID, -1, false, TYPALIGN_INT));
-	return (int64) keep_run(call->table, statement, &param, NULL, false);
-}
-
-/*
- * One sweep of a store: lock up to "limit" entries that have expired and as
- * many that were met too early, delete up to "batch" of the first and move the
- * others on.  Returns how many were deleted.
- */
-static int64
-sweep(EntryCall *call, TimestampTz now, int64 limit, int64 batch)
-{
-	Datum		values[2] = {TimestampTzGetDatum(now), Int64GetDatum(limit)};
-	uint64		count = keep_run(call->table, STORE_DUE, values, NULL, false);
-	Datum	   *expired = palloc(sizeof(Datum) * count);
-	Datum	   *early = palloc(sizeof(Datum) * count);
-	int			nexpired = 0;
-	int			nearly = 0;
-
-	for (uint64 i = 0; i < count; i++)
-	{
-		EntryRow	row;
-
-		entry_row_at(call, i, &row);
-		if (row.expires > now)
-			early[nearly++] = entry_column_at(i, 1);
-		else if (nexpired < batch)
-			expired[nexpired++] = entry_column_at(i, 1);
-	}
-	(void) run_on(call, STORE_POSTPONE_MANY, early, nearly);
-	return run_on(call, STORE_DELETE_MANY, expired, nexpired);
-}
-
 /*
  * Delete up to "batch" expired entries of a store; returns how many.
  *
  * Where others have locked all that was looked at, look at twice as many: no
- * long transaction may hide what has expired besides.
+ * long transaction may hide what has expired besides.  Only a call that deletes
+ * nothing moves on what was met too early: rows are locked in one ascending
+ * order a call, so that it cannot deadlock with a put_many().
  */
 static int64
-expire_store(EntryCall *call, int64 batch)
+expire_store(KeepTable *table, int64 batch)
 {
-	TimestampTz now = keep_clock_now();
-	int64		deleted;
+	Datum		values[3] = {TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(batch),
+	Int64GetDatum(batch)};
+	uint64		deleted;
 
-	for (int64 limit = batch;; limit *= 2)
+	while ((deleted = keep_run(table, STORE_EXPIRE, values, NULL, false)) == 0 &&
+		   keep_run(table, STORE_MORE_EXPIRED, values, NULL, false) > 0)
 	{
-		Datum		values[2] = {TimestampTzGetDatum(now), Int64GetDatum(limit)};
-
 		CHECK_FOR_INTERRUPTS();
-		deleted = sweep(call, now, limit, batch);
-		if (deleted > 0 || keep_run(call->table, STORE_MORE_DUE, values, NULL, false) == 0)
-			return deleted;
+		values[1] = Int64GetDatum(DatumGetInt64(values[1]) * 2);
 	}
+	if (deleted == 0)
+		(void) keep_run(table, STORE_POSTPONE, values, NULL, false);
+	return (int64) deleted;
 }
 
 /*
@@ -103,7 +63,7 @@ expire_all(int64 batch)
 	foreach(cell, relids)
 	{
 		Oid			relid = lfirst_oid(cell);
-		EntryCall	call = {0};
+		KeepTable  *table;
 		const char *flaw;
 
 		CHECK_FOR_INTERRUPTS();
@@ -112,11 +72,9 @@ expire_all(int64 batch)
 			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ||
 			pg_class_aclmask(relid, GetUserId(), EXPIRE_RIGHTS, ACLMASK_ALL) != EXPIRE_RIGHTS)
 			continue;
-		call.table = keep_table_try_open(relid, &keep_store_kind, RowExclusiveLock, &flaw);
-		if (call.table == NULL)
-			continue;
-		call.opt = call.table->options;
-		deleted += expire_store(&call, batch - deleted);
+		table = keep_table_try_open(relid, &keep_store_kind, RowExclusiveLock, &flaw);
+		if (table != NULL)
+			deleted += expire_store(table, batch - deleted);
 		if (deleted >= batch)
 			break;
 	}
@@ -154,7 +112,7 @@ keep_expire(PG_FUNCTION_ARGS)
 		EntryCall	call;
 
 		entry_open_store(&call, fcinfo, true, "keep.expire()", EXPIRE_RIGHTS);
-		deleted = expire_store(&call, batch);
+		deleted = expire_store(call.table, batch);
 	}
 	SPI_finish();
 	PG_RETURN_INT64(deleted);

@@ -168,36 +168,35 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		{TYPE_TEXTS, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	/*
-	 * Lock what is to be looked at by $1: up to $2 entries that have expired and
-	 * as many that were met too early.  In ascending order of keys, since even
-	 * SKIP LOCKED waits for the updater of a row's next version.
+	 * Delete up to $3 entries that had expired at $1, of the first $2 of them.
+	 * These are locked in ascending order of keys and not as they are found,
+	 * since even SKIP LOCKED waits for the updater of a row's next version.
 	 */
-	[STORE_DUE] = {
-		"SELECT " COLUMNS ", e.key FROM {table} AS e"
-		" WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"(SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
-		" AND d.expires_at OPERATOR(pg_catalog.<=) $1 ORDER BY d.reap_at LIMIT $2)"
-		" UNION ALL "
-		"(SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
-		" AND (d.expires_at IS NULL OR d.expires_at OPERATOR(pg_catalog.>) $1)"
-		" ORDER BY d.reap_at LIMIT $2)))"
-		" AND e.reap_at OPERATOR(pg_catalog.<=) $1 ORDER BY e.key FOR UPDATE SKIP LOCKED",
-		{TIMESTAMPTZOID, INT8OID}
+	[STORE_EXPIRE] = {
+		"DELETE FROM {table} AS e WHERE e.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT k.ctid FROM {table} AS k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT d.ctid FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
+		" AND d.expires_at OPERATOR(pg_catalog.<=) $1 ORDER BY d.reap_at LIMIT $2))"
+		" AND k.expires_at OPERATOR(pg_catalog.<=) $1"
+		" ORDER BY k.key LIMIT $3 FOR UPDATE SKIP LOCKED))",
+		{TIMESTAMPTZOID, INT8OID, INT8OID}
 	},
-	/* are there more than $2 entries that have expired? */
-	[STORE_MORE_DUE] = {
+	/* are there more than $2 of them? */
+	[STORE_MORE_EXPIRED] = {
 		"SELECT FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
 		" AND d.expires_at OPERATOR(pg_catalog.<=) $1 OFFSET $2 LIMIT 1",
 		{TIMESTAMPTZOID, INT8OID}
 	},
-	[STORE_DELETE_MANY] = {
-		"DELETE FROM {table} AS e" BY_KEYS,
-		{TYPE_TEXTS}
-	},
-	/* look at them again when they will have expired */
-	[STORE_POSTPONE_MANY] = {
-		"UPDATE {table} AS e SET reap_at = e.expires_at" BY_KEYS,
-		{TYPE_TEXTS}
+	/* look again at $2 others, met too early at $1, when they will have expired */
+	[STORE_POSTPONE] = {
+		"UPDATE {table} AS e SET reap_at = e.expires_at"
+		" WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT k.key FROM {table} AS k WHERE k.key OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
+		" AND (d.expires_at IS NULL OR d.expires_at OPERATOR(pg_catalog.>) $1)"
+		" ORDER BY d.reap_at LIMIT $2))"
+		" ORDER BY k.key FOR NO KEY UPDATE SKIP LOCKED))",
+		{TIMESTAMPTZOID, INT8OID}
 	},
 };
 
@@ -249,8 +248,9 @@ store_expand(Relation rel, const void *options, const char *clock, const char *n
 	bool		fixed = opt->expire_after == STORE_EXPIRE_AFTER_CREATE;
 	bool		capped = opt->max_lifetime != NULL;
 	const char *cap = capped ? ", e.created_at OPERATOR(pg_catalog.+) $4" : "";
-	char	   *life = psprintf("LEAST(GREATEST(%s, EXCLUDED.updated_at)"
-								" OPERATOR(pg_catalog.+) $3%s)", clock, cap);
+	char	   *life = psprintf("%s(GREATEST(%s, EXCLUDED.updated_at)"
+								" OPERATOR(pg_catalog.+) $3%s)", capped ? "LEAST" : "",
+								clock, cap);
 	const char *end = capped ? psprintf("LEAST(e.expires_at%s)", cap) : "e.expires_at";
 
 	if (strcmp(name, "live") == 0)
