@@ -10,4 +10,4 @@ SELECT array_agg(:doc::jsonb) AS docs FROM generate_series(1, 1000) \gset
 SELECT array_agg(bench.key(CASE WHEN j % 2 = 0 THEN 1 + (:start + j * 7919) % (:entries / 4) * 4 + :client_id
 	ELSE :new + j / 2 * 4 END)) AS keys
 FROM generate_series(0, 999) j \gset
-SELECT * FROM keep.put_many('bench.sessions', :keys, :docs);
+SELECT key, version FROM keep.put_many('bench.sessions', :keys, :docs);

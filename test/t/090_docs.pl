@@ -1,0 +1,104 @@
+# Runs every SQL example of the documentation.
+#
+# In README.md and docs/*.md each ```sql block is run by psql, block after block
+# in one database a file. A ```text block right behind it is what its queries
+# must print: compared line by line, but for alignment and row counts. Functions
+# that return nothing or the name of a new store may be left out of it.
+# "-- ERROR <SQLSTATE>" in a block says that it must fail so.
+use strict;
+use warnings;
+use FindBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $root = "$FindBin::RealBin/../..";
+
+# The blocks of a file: { line, sql, text }, ...
+sub blocks
+{
+	my ($file) = @_;
+	my (@blocks, $kind, $body, $start);
+	my ($number, $adjacent) = (0, 0);
+
+	foreach my $line (split /\n/, slurp_file($file))
+	{
+		$number++;
+		if (!defined $kind)
+		{
+			($kind, $body, $start) = ($1, '', $number) if $line =~ /^```(\w*)$/;
+			$adjacent = 0 unless defined $kind;
+		}
+		elsif ($line ne '```')
+		{
+			$body .= "$line\n";
+		}
+		else
+		{
+			push @blocks, { line => $start, sql => $body } if $kind eq 'sql';
+			$blocks[-1]{text} = $body if $kind eq 'text' && $adjacent;
+			$adjacent = $kind eq 'sql';
+			$kind = undef;
+		}
+	}
+	return @blocks;
+}
+
+# What psql printed, or should print, without what may differ.
+sub plain
+{
+	my ($text) = @_;
+	my @lines;
+
+	# a result of set-up: its header, its rule, its row
+	$text =~ s/^ *(?:create_store|set_store_option) *\n-+\n[^\n]*\n(?:\(1 row\)\n)?//mg;
+	foreach my $line (split /\n/, $text)
+	{
+		next if $line =~ /^\(\d+ rows?\)$/ || $line =~ /^\s*$/ || $line =~ /^[-+]+$/;
+		$line =~ s/\s*\|\s*/|/g;
+		$line =~ s/^\s+|\s+$//g;
+		push @lines, $line;
+	}
+	return join("\n", @lines);
+}
+
+my $node = PostgreSQL::Test::Cluster->new('docs');
+$node->init;
+$node->append_conf('postgresql.conf', "autovacuum = off\n");
+$node->start;
+
+my $database = 0;
+foreach my $file ('README.md', map { s{^\Q$root\E/}{}r } sort glob("$root/docs/*.md"))
+{
+	my $name = 'docs' . $database++;
+	my @blocks = blocks("$root/$file");
+
+	cmp_ok(scalar @blocks, '>', 3, "$file has examples");
+	$node->safe_psql('postgres', "CREATE DATABASE $name");
+	$node->safe_psql($name, 'CREATE EXTENSION pg_keep');
+	foreach my $block (@blocks)
+	{
+		my $where = "$file, line $block->{line}";
+		my ($wanted) = $block->{sql} =~ /^-- ERROR (\w{5})$/m;
+		my ($stdout, $stderr) = ('', '');
+		my $status = $node->run_log(
+			[
+				'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=sqlstate',
+				'-d', $node->connstr($name)
+			],
+			'<', \$block->{sql}, '>', \$stdout, '2>', \$stderr);
+
+		if (defined $wanted)
+		{
+			ok(!$status, "$where fails");
+			like($stderr, qr/ERROR:  $wanted/, "$where fails with $wanted");
+			next;
+		}
+		ok($status, "$where runs") or diag($stderr);
+		is(plain($stdout), plain($block->{text}), "$where prints what it says")
+		  if defined $block->{text};
+	}
+}
+
+$node->stop;
+done_testing();
