@@ -8,35 +8,7 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "store.h"
-
-#include "fmgr.h"
-#include "funcapi.h"
-#include "utils/jsonb.h"
-#include "utils/timestamp.h"
-
-/* In C an entry that never expires has this expiry; in SQL it is NULL. */
-#define ENTRY_NEVER DT_NOEND
-
-/* A call on a store; SPI is connected from entry_begin() to the result. */
-typedef struct EntryCall
-{
-	KeepTable  *table;
-	const StoreOptions *opt;
-	text	   *given;			/* the key as the caller names it */
-	Datum		key;			/* the key as the table has it */
-	MemoryContext caller;		/* where results go */
-} EntryCall;
-
-/* A row of the store; its value is in SPI's memory. */
-typedef struct EntryRow
-{
-	Datum		value;
-	int64		version;
-	TimestampTz created;
-	TimestampTz updated;
-	TimestampTz expires;
-} EntryRow;
+#include "entry_call.h"
 
 typedef enum EntryLock
 {
@@ -45,8 +17,6 @@ typedef enum EntryLock
 	ENTRY_STALE					/* live, but of another version; not locked */
 } EntryLock;
 
-#define ENTRY_ANY_VERSION	(-1)
-
 /*
  * How often to look again where the entry is never as it was a moment ago.
  * Others may change it all the time, but hardly that often in a row: what does
@@ -54,21 +24,8 @@ typedef enum EntryLock
  */
 #define ENTRY_MAX_ATTEMPTS	20
 
-/* a call's frame */
-extern void entry_open_store(EntryCall *call, FunctionCallInfo fcinfo, bool write,
-							 const char *function, AclMode rights);
-extern void entry_begin(EntryCall *call, FunctionCallInfo fcinfo, bool write,
-						const char *function, AclMode rights);
-extern Datum entry_stored_key(const EntryCall *call, text *key);
-extern void entry_check_value(const EntryCall *call, Datum value);
-extern int64 entry_version_arg(FunctionCallInfo fcinfo, int argno, const char *name);
-extern TupleDesc entry_result_desc(FunctionCallInfo fcinfo);
-extern Datum entry_outcome(EntryCall *call, FunctionCallInfo fcinfo, bool applied,
-						   const char *status, const EntryRow *row);
 extern Datum entry_not_applied(EntryCall *call, FunctionCallInfo fcinfo, EntryLock lock,
 							   const EntryRow *row);
-extern Datum entry_result(EntryCall *call, FunctionCallInfo fcinfo, const EntryRow *row);
-extern void entry_fill(const EntryRow *row, text *key, Datum *values, bool *nulls);
 
 /* its life */
 extern bool entry_live(const EntryRow *row);
