@@ -217,8 +217,8 @@ set_option(StoreOptions *opt, const char *option, const char *value)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown store option \"%s\"", option),
 				 errhint("Options are ttl, expire_after, max_lifetime, renew_after, "
-						 "max_value_bytes and hash_keys; persistence is not kept with them, "
-						 "but is that of the table.")));
+						 "max_value_bytes and hash_keys; keep.set_store_option() also takes "
+						 "persistence.")));
 }
 
 /* A JSON scalar as text, or NULL for null. */
