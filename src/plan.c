@@ -320,7 +320,8 @@ is_planned(SPIPlanPtr plan)
 	CachedPlan *generic = source->gplan;
 
 	return source->is_valid && generic != NULL && generic->is_valid &&
-		!TransactionIdIsValid(generic->saved_xmin) && !generic->dependsOnRole &&
+		!TransactionIdIsValid(generic->saved_xmin) &&
+		(!generic->dependsOnRole || generic->planRoleId == GetUserId()) &&
 		(!source->dependsOnRLS || (source->rewriteRoleId == GetUserId() &&
 								   source->rewriteRowSecurity == row_security)) &&
 		SearchPathMatchesCurrentEnvironment(source->search_path);
