@@ -132,6 +132,48 @@ catalog_row(Relation catalog, const char *schema, const char *table)
 	return row;
 }
 
+/* OID of the table that a row names, or InvalidOid. */
+static Oid
+named_table(const Datum *values)
+{
+	Oid			schema = get_namespace_oid(NameStr(*DatumGetName(values[KEEP_RELATION_SCHEMA - 1])),
+										   true);
+
+	if (!OidIsValid(schema))
+		return InvalidOid;
+	return get_relname_relid(NameStr(*DatumGetName(values[KEEP_RELATION_TABLE - 1])), schema);
+}
+
+/*
+ * Copy of the row of this table, or NULL: the one of its name, or else one that
+ * was written under a name which the table has lost since.
+ */
+static HeapTuple
+row_of(Relation catalog, Oid relid, const char *schema, const char *table)
+{
+	HeapTuple	row = catalog_row(catalog, schema, table);
+	SysScanDesc scan;
+
+	if (HeapTupleIsValid(row))
+		return row;
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		Datum	   *values;
+		bool	   *nulls;
+
+		deform(catalog, row, &values, &nulls);
+		if (nulls[KEEP_RELATION_RELID - 1] ||
+			DatumGetObjectId(values[KEEP_RELATION_RELID - 1]) != relid ||
+			OidIsValid(named_table(values)))
+			continue;
+		row = heap_copytuple(row);
+		break;
+	}
+	systable_endscan(scan);
+	return row;
+}
+
 /*
  * Lock a row that is to be changed, and return its newest version, or NULL
  * where it has been deleted.
@@ -179,7 +221,7 @@ keep_catalog_find(Oid relid, const char *kind, Jsonb **options)
 		(catalog = catalog_open(AccessShareLock)) == NULL)
 		return false;
 
-	row = catalog_row(catalog, schema, table);
+	row = row_of(catalog, relid, schema, table);
 	if (HeapTupleIsValid(row))
 	{
 		Datum	   *values;
@@ -213,15 +255,19 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 	if (catalog == NULL)
 		elog(ERROR, "catalog of extension pg_keep is missing");
 
-	old = catalog_row(catalog, schema, table);
+	old = row_of(catalog, relid, schema, table);
 	if (HeapTupleIsValid(old))
+	{
 		old = lock_row(catalog, old);
+		AcceptInvalidationMessages();
+	}
 
 	deform(catalog, old, &values, &nulls);
 	memset(nulls, false, sizeof(bool) * KEEP_RELATION_NATTS);
-	if (old == NULL)
+	if (old == NULL || named_table(values) != relid)
 	{
-		/* else it has the names already, or newer ones than we have seen */
+		schema = get_namespace_name(get_rel_namespace(relid));
+		table = get_rel_name(relid);
 		namestrcpy(&names[0], schema);
 		namestrcpy(&names[1], table);
 		values[KEEP_RELATION_SCHEMA - 1] = NameGetDatum(&names[0]);
@@ -258,18 +304,6 @@ keep_catalog_remove(const char *schema, const char *table)
 		CommandCounterIncrement();
 	}
 	table_close(catalog, NoLock);
-}
-
-/* OID of the table that a row names, or InvalidOid. */
-static Oid
-named_table(const Datum *values)
-{
-	Oid			schema = get_namespace_oid(NameStr(*DatumGetName(values[KEEP_RELATION_SCHEMA - 1])),
-										   true);
-
-	if (!OidIsValid(schema))
-		return InvalidOid;
-	return get_relname_relid(NameStr(*DatumGetName(values[KEEP_RELATION_TABLE - 1])), schema);
 }
 
 /*

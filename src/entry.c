@@ -287,7 +287,8 @@ entry_overtaken(const EntryCall *call)
  * An INSERT draws its version and reads the clock before it may have to wait
  * for a rival under the same key.  Where that rival wrote higher versions and
  * then deleted the key, ours would fall behind; where it took long, the entry
- * would be born old.
+ * would be born old.  The latter holds for one in the place of an expired row
+ * as well.
  *
  * No transaction has ended since: no rival's delete has come through, and
  * nobody has been waited for.  Nobody has drawn since: ours is the highest.
@@ -355,7 +356,7 @@ run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interva
 
 	inserted = DatumGetBool(entry_column_at(0, 1));
 	*created = inserted || statement == STORE_CREATE;
-	if (!inserted)
+	if (!*created)
 		return true;
 	redraw_if_overtaken(call, ended, ttl, row);
 	if (IsolationUsesXactSnapshot() &&

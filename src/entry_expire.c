@@ -21,6 +21,9 @@
 
 PG_FUNCTION_INFO_V1(keep_expire);
 
+/* of entries kept alive there may be many more than of those that expire */
+#define POSTPONE_FACTOR	20
+
 #define EXPIRE_RIGHTS	(ACL_SELECT | ACL_UPDATE | ACL_DELETE)
 
 /*
@@ -45,7 +48,10 @@ expire_store(KeepTable *table, int64 batch)
 		values[1] = Int64GetDatum(DatumGetInt64(values[1]) * 2);
 	}
 	if (deleted == 0)
+	{
+		values[1] = Int64GetDatum(batch * POSTPONE_FACTOR);
 		(void) keep_run(table, STORE_POSTPONE, values, NULL, false);
+	}
 	return (int64) deleted;
 }
 
@@ -63,18 +69,20 @@ expire_all(int64 batch)
 	foreach(cell, relids)
 	{
 		Oid			relid = lfirst_oid(cell);
-		KeepTable  *table;
+		KeepTable  *table = NULL;
 		const char *flaw;
 
 		CHECK_FOR_INTERRUPTS();
 		/* one that is being altered or dropped is passed over, too */
-		if (!ConditionalLockRelationOid(relid, RowExclusiveLock) ||
-			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ||
-			pg_class_aclmask(relid, GetUserId(), EXPIRE_RIGHTS, ACLMASK_ALL) != EXPIRE_RIGHTS)
+		if (!ConditionalLockRelationOid(relid, RowExclusiveLock))
 			continue;
-		table = keep_table_try_open(relid, &keep_store_kind, RowExclusiveLock, &flaw);
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) &&
+			pg_class_aclmask(relid, GetUserId(), EXPIRE_RIGHTS, ACLMASK_ALL) == EXPIRE_RIGHTS)
+			table = keep_table_try_open(relid, &keep_store_kind, NoLock, &flaw);
 		if (table != NULL)
 			deleted += expire_store(table, batch - deleted);
+		else
+			UnlockRelationOid(relid, RowExclusiveLock);
 		if (deleted >= batch)
 			break;
 	}

@@ -96,7 +96,10 @@ empty_entry(KeepTable *table)
 		return;
 	for (int i = 0; i < table->kind->nstatements; i++)
 		if (table->plans[i] != NULL)
+		{
 			retire(table->plans[i], NULL);
+			table->plans[i] = NULL;
+		}
 	retire(NULL, table->context);
 	table->context = NULL;
 	table->valid = false;
@@ -212,7 +215,8 @@ build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
 
 /*
  * The entry of a registered table, locked until the end of the transaction
- * as a statement on it would.  Returns NULL where it is not of that kind.
+ * as by a statement on it; NoLock where the caller has done that.  Returns NULL
+ * where it is not of that kind.
  */
 KeepTable *
 keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const char **flaw)
@@ -220,7 +224,8 @@ keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const ch
 	KeepTable  *table;
 	bool		found;
 
-	LockRelationOid(relid, lockmode);
+	if (lockmode != NoLock)
+		LockRelationOid(relid, lockmode);
 	table = hash_search(tables, &relid, HASH_FIND, NULL);
 	if (table != NULL && table->valid && table->context != NULL && table->kind == kind &&
 		table->clock == keep_clock_sql())
@@ -296,14 +301,16 @@ expand_text(KeepTable *table, Relation rel, const char *sql)
 static void
 make_plan(SPIPlanPtr plan)
 {
-	static const char *const turned_off[] = {
-		"enable_seqscan", "enable_bitmapscan", "enable_mergejoin", "enable_hashjoin", "jit"
+	static const char *const settings[][2] = {
+		{"enable_seqscan", "off"}, {"enable_bitmapscan", "off"}, {"enable_mergejoin", "off"},
+		{"enable_hashjoin", "off"}, {"jit", "off"}, {"enable_indexscan", "on"},
+		{"enable_tidscan", "on"}, {"enable_nestloop", "on"}
 	};
 	int			guc_level = NewGUCNestLevel();
 
-	for (size_t i = 0; i < lengthof(turned_off); i++)
-		(void) set_config_option(turned_off[i], "off", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+	for (size_t i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
 	AtEOXact_GUC(true, guc_level);
 }

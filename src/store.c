@@ -465,12 +465,38 @@ set_persistence(Relation rel, bool unlogged)
 }
 
 /*
+ * Bring the entries that are there under a new max_lifetime, so that those that
+ * have outlived it are found by keep.expire(), and stay gone when the option is
+ * changed again.
+ */
+static void
+cap_lifetimes(Relation rel, const Interval *max_lifetime)
+{
+	const char *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												   RelationGetRelationName(rel));
+	Oid			type = INTERVALOID;
+	Datum		value = IntervalPGetDatum(max_lifetime);
+	const char *cap = "created_at OPERATOR(pg_catalog.+) $1";
+
+	SPI_connect();
+	if (SPI_execute_with_args(psprintf("UPDATE %s SET expires_at = LEAST(expires_at, %s),"
+									   " reap_at = LEAST(reap_at, %s)"
+									   " WHERE expires_at IS NULL"
+									   " OR expires_at OPERATOR(pg_catalog.>) (%s)",
+									   table, cap, cap, cap),
+							  1, &type, &value, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not cap the lifetimes in %s", table);
+	SPI_finish();
+}
+
+/*
  * keep.set_store_option(store regclass, option text, value text) returns void
  *
  * NULL sets the default.  Only the owner may (42501).  Counts for calls that
- * start after the commit; lives already given out stay as they are.  Raises
- * 22023 for an unknown option or a bad value, 0A000 for hash_keys, since the
- * keys that are there could not be found again.
+ * start after the commit.  max_lifetime shortens the lives that are longer; the
+ * other options leave lives already given out as they are.  Raises 22023 for an
+ * unknown option or a bad value, 0A000 for hash_keys, since the keys that are
+ * there could not be found again.
  */
 Datum
 keep_set_store_option(PG_FUNCTION_ARGS)
@@ -506,6 +532,8 @@ keep_set_store_option(PG_FUNCTION_ARGS)
 	opt = options_from_json(json);
 	set_option(opt, option, value);
 	keep_catalog_put(relid, keep_store_kind.name, options_to_json(opt));
+	if (strcmp(option, "max_lifetime") == 0 && opt->max_lifetime != NULL)
+		cap_lifetimes(rel, opt->max_lifetime);
 	relation_close(rel, NoLock);
 	PG_RETURN_VOID();
 }

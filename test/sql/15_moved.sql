@@ -209,3 +209,18 @@ SET session_replication_role = replica;
 DROP TABLE replica_role2;
 RESET session_replication_role;
 SELECT count(*) FROM keep.relation WHERE table_name LIKE 'replica_role%';
+
+-- renamed while the event trigger is off: still found, and written down at the next change
+SELECT keep.create_store('unfollowed');
+ALTER EVENT TRIGGER pg_keep_table_altered DISABLE;
+ALTER TABLE unfollowed RENAME TO unfollowed2;
+SELECT (keep.put('unfollowed2', 'k', '1')).status;
+SELECT keep.set_store_option('unfollowed2', 'ttl', '1 hour');
+SELECT table_name, options FROM keep.relation WHERE table_name LIKE 'unfollowed%';
+-- but not where another table has taken the name that is written down
+ALTER TABLE unfollowed2 RENAME TO unfollowed3;
+CREATE TABLE unfollowed2 (LIKE unfollowed3 INCLUDING ALL);
+SELECT test.sqlstate($$SELECT keep.get('unfollowed3', 'k')$$);
+ALTER EVENT TRIGGER pg_keep_table_altered ENABLE ALWAYS;
+DROP TABLE unfollowed2, unfollowed3;
+SELECT count(*) FROM keep.relation WHERE table_name LIKE 'unfollowed%';

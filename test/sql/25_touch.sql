@@ -92,7 +92,7 @@ SELECT expires_at = created_at + interval '90 min' AS "up to the cap" FROM s WHE
 SET pg_keep.test_clock_offset = 5460000;
 SELECT (keep.touch('s', 'm3')).status AS "over";
 RESET pg_keep.test_clock_offset;
--- the cap is lowered below a life that runs: touch does not shorten
+-- the cap is lowered below a life that runs: that is cut, and a touch does not prolong it
 SELECT keep.set_store_option('s', 'max_lifetime', '20 min');
 SELECT test.writes('s', $$SELECT keep.touch('s', 'm'), keep.touch('s', 'm', '5 hours')$$);
 SELECT (keep.touch('s', 'm')).status, (keep.touch('s', 'm', '5 hours')).status;

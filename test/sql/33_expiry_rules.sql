@@ -103,4 +103,15 @@ SELECT status, value FROM keep.put_if_absent('lowered', 'b', '2');
 SELECT status, value FROM keep.increment('lowered', 'c');
 SELECT value, created_at > now() - interval '1 hour' AS new FROM keep.put_many('lowered', '{d}', '{2}');
 SELECT count(*) FROM keep.get_many('lowered', '{a,b,c,d}');
+-- what has outlived it is found and deleted, and does not come back when it is raised again
+SELECT keep.set_store_option('lowered', 'max_lifetime', NULL);
+SELECT count(*) FROM keep.put_many('lowered', '{a,b,c,d}', '{1,1,1,1}');
+SELECT (keep.persist('lowered', 'd')).expires_at IS NULL AS for_ever;
+UPDATE lowered SET created_at = created_at - interval '2 hours' WHERE key <> 'a';
+SELECT keep.set_store_option('lowered', 'max_lifetime', '1 hour');
+SELECT key FROM lowered WHERE reap_at > expires_at OR reap_at IS NULL;
+SELECT keep.set_store_option('lowered', 'max_lifetime', '1 year');
+SELECT key FROM keep.get_many('lowered', '{a,b,c,d}');
+SELECT keep.expire('lowered');
+SELECT key FROM lowered;
 DROP TABLE lowered;

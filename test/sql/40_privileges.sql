@@ -167,3 +167,13 @@ GRANT EXECUTE ON FUNCTION keep.put TO PUBLIC;
 SET client_min_messages = warning;
 DROP SCHEMA shop CASCADE;
 DROP TABLE s;
+
+-- expire() on all stores holds no lock on one that is not the caller's to clean up
+SELECT keep.create_store('locked_out');
+SET ROLE regress_keep_user;
+BEGIN;
+SELECT keep.expire();
+SELECT count(*) FROM pg_locks WHERE relation = 'locked_out'::regclass;
+COMMIT;
+RESET ROLE;
+DROP TABLE locked_out;
