@@ -42,7 +42,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
-#define MAX_KINDS 4
+#define MAX_KINDS 8
 
 static const KeepKind *kinds[MAX_KINDS];
 static int	nkinds = 0;

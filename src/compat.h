@@ -12,6 +12,7 @@
 
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
 
@@ -32,6 +33,7 @@
 /* intervals have had no infinity before 17 */
 #define INTERVAL_NOT_FINITE(i)	(false)
 #define TransamVariables ShmemVariableCache
+#define MyProcNumber	MyBackendId
 #define SearchPathMatchesCurrentEnvironment(path) OverrideSearchPathMatchesCurrent(path)
 #else
 #define keep_identity_sequence(rel, attnum) \

@@ -7,6 +7,7 @@
 #include "arg.h"
 #include "compat.h"
 #include "entry_call.h"
+#include "result.h"
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
@@ -127,47 +128,12 @@ entry_version_arg(FunctionCallInfo fcinfo, int argno, const char *name)
 	return version;
 }
 
-/*
- * Descriptor of the composite type that the function returns, kept for the
- * whole session: looking it up costs as much as a read.  Types of ours do not
- * change; another OID (the extension made anew) is another descriptor.
- */
-TupleDesc
-entry_result_desc(FunctionCallInfo fcinfo)
-{
-	static TupleDesc kept[4];
-	static int	next = 0;
-	Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
-	MemoryContext old;
-	TupleDesc	desc;
-
-	for (size_t i = 0; i < lengthof(kept); i++)
-		if (kept[i] != NULL && kept[i]->tdtypeid == type)
-			return kept[i];
-
-	if (get_call_result_type(fcinfo, &type, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "function must return a composite type");
-	type = desc->tdtypeid;
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	desc = CreateTupleDescCopy(desc);
-	MemoryContextSwitchTo(old);
-	if (kept[next] != NULL)
-		FreeTupleDesc(kept[next]);
-	kept[next] = BlessTupleDesc(desc);
-	desc = kept[next];
-	next = (next + 1) % lengthof(kept);
-	return desc;
-}
-
 /* Form a composite result in the caller's memory, and end the call. */
 static Datum
 finish(EntryCall *call, FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
-	MemoryContext old = MemoryContextSwitchTo(call->caller);
-	HeapTuple	tuple = heap_form_tuple(entry_result_desc(fcinfo), values, nulls);
-	Datum		result = HeapTupleGetDatum(tuple);
+	Datum		result = keep_result_row(fcinfo, call->caller, values, nulls);
 
-	MemoryContextSwitchTo(old);
 	SPI_finish();
 	return result;
 }

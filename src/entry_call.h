@@ -46,7 +46,6 @@ extern void entry_begin(EntryCall *call, FunctionCallInfo fcinfo, bool write,
 extern Datum entry_stored_key(const EntryCall *call, text *key);
 extern void entry_check_value(const EntryCall *call, Datum value);
 extern int64 entry_version_arg(FunctionCallInfo fcinfo, int argno, const char *name);
-extern TupleDesc entry_result_desc(FunctionCallInfo fcinfo);
 extern Datum entry_outcome(EntryCall *call, FunctionCallInfo fcinfo, bool applied,
 						   const char *status, const EntryRow *row);
 extern Datum entry_result(EntryCall *call, FunctionCallInfo fcinfo, const EntryRow *row);

@@ -6,6 +6,8 @@
 
 #include "catalog.h"
 #include "clock.h"
+#include "ledger.h"
+#include "ledger_work.h"
 #include "plan.h"
 #include "store.h"
 #include "wait.h"
@@ -23,7 +25,10 @@ _PG_init(void)
 {
 	keep_clock_init();
 	keep_wait_init();
+	ledger_work_init();
 	MarkGUCPrefixReserved("pg_keep");
 	keep_kind_add(&keep_store_kind);
+	keep_kind_add(&keep_ledger_kind);
+	keep_kind_add(&keep_transfers_kind);
 	keep_plan_init();
 }

@@ -11,6 +11,7 @@
 #include "arg.h"
 #include "clock.h"
 #include "entry.h"
+#include "result.h"
 #include "error.h"
 #include "json.h"
 #include "wait.h"
@@ -83,7 +84,7 @@ acquire_result(EntryCall *call, FunctionCallInfo fcinfo, bool acquired, const En
 		nulls[3] = row->expires == ENTRY_NEVER;
 	}
 	old = MemoryContextSwitchTo(call->caller);
-	tuple = heap_form_tuple(entry_result_desc(fcinfo), values, nulls);
+	tuple = heap_form_tuple(keep_result_desc(fcinfo), values, nulls);
 	MemoryContextSwitchTo(old);
 	SPI_finish();
 	return HeapTupleGetDatum(tuple);

@@ -8,13 +8,10 @@
 #include "clock.h"
 #include "compat.h"
 #include "json.h"
+#include "shape.h"
 #include "store.h"
 
-#include "access/genam.h"
 #include "access/relation.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_collation.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
@@ -26,7 +23,6 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 #define DEFAULT_MAX_VALUE_BYTES	1048576
 
@@ -77,72 +73,26 @@ sequence_rises(Oid sequence)
 	return rises;
 }
 
-/* Is there a primary key on "key" alone, to serve ON CONFLICT? */
-static bool
-has_primary_key(Relation rel)
-{
-	AttrNumber	key = get_attnum(RelationGetRelid(rel), "key");
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *cell;
-	bool		found = false;
-
-	foreach(cell, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		Form_pg_index form = index->rd_index;
-
-		if (form->indisprimary && form->indisvalid && form->indimmediate &&
-			form->indnkeyatts == 1 && form->indkey.values[0] == key)
-			found = true;
-		index_close(index, AccessShareLock);
-	}
-	list_free(indexes);
-	return found;
-}
-
 /* What a table lacks to be a store, as a sentence, or NULL. */
 static const char *
 store_check_shape(Relation rel)
 {
-	static const struct
-	{
-		const char *name;
-		Oid			type;
-		bool		notnull;
-	}			columns[] = {
-		{"key", TEXTOID, true},
-		{"value", JSONBOID, true},
-		{"version", INT8OID, true},
-		{"created_at", TIMESTAMPTZOID, true},
-		{"updated_at", TIMESTAMPTZOID, true},
-		{"expires_at", TIMESTAMPTZOID, false},
-		{"reap_at", TIMESTAMPTZOID, false}
+	static const KeepColumn columns[] = {
+		{"key", TEXTOID, true, true},
+		{"value", JSONBOID, true, false},
+		{"version", INT8OID, true, false},
+		{"created_at", TIMESTAMPTZOID, true, false},
+		{"updated_at", TIMESTAMPTZOID, true, false},
+		{"expires_at", TIMESTAMPTZOID, false, false},
+		{"reap_at", TIMESTAMPTZOID, false, false}
 	};
+	static const char *const key[] = {"key"};
+	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
 	Oid			sequence;
 
-	if (rel->rd_rel->relhassubclass &&
-		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
-		return "It has child tables.";
-	for (size_t i = 0; i < lengthof(columns); i++)
-	{
-		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), columns[i].name);
-		Form_pg_attribute attr;
-
-		if (attnum <= 0)
-			return psprintf("It has no column \"%s\".", columns[i].name);
-		attr = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-		if (attr->attgenerated != '\0')
-			return psprintf("Column \"%s\" is a generated column.", columns[i].name);
-		if (attr->atttypid != columns[i].type)
-			return psprintf("Column \"%s\" is not of type %s.", columns[i].name,
-							format_type_be(columns[i].type));
-		if (attr->attnotnull != columns[i].notnull)
-			return psprintf("Column \"%s\" must %sbe NOT NULL.", columns[i].name,
-							columns[i].notnull ? "" : "not ");
-		if (i == 0 && attr->attcollation != C_COLLATION_OID)
-			return "Column \"key\" does not have collation \"C\".";
-	}
-	if (!has_primary_key(rel))
+	if (flaw != NULL)
+		return flaw;
+	if (!keep_shape_primary_key(rel, key, lengthof(key)))
 		return "It has no primary key on column \"key\" alone.";
 	sequence = version_sequence(rel);
 	if (!OidIsValid(sequence))
@@ -342,15 +292,6 @@ unlogged_option(const char *value)
 	return true;
 }
 
-static void
-run_ddl(const char *sql)
-{
-	int			result = SPI_execute(sql, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
-}
-
 /*
  * The sequence stays logged whatever the table is: after a crash an unlogged
  * table is empty, and a sequence emptied with it would draw the same versions
@@ -363,7 +304,7 @@ log_sequence(Oid relid)
 	Oid			sequence = version_sequence(rel);
 
 	relation_close(rel, NoLock);
-	run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED",
+	keep_run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(sequence)),
 												get_rel_name(sequence))));
 }
@@ -381,7 +322,7 @@ create_table(Oid schema, const char *name, bool unlogged)
 	Oid			relid;
 
 	SPI_connect();
-	run_ddl(psprintf("CREATE %sTABLE %s ("
+	keep_run_ddl(psprintf("CREATE %sTABLE %s ("
 					 "key pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
 					 "value pg_catalog.jsonb NOT NULL,"
 					 "version pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
@@ -393,7 +334,7 @@ create_table(Oid schema, const char *name, bool unlogged)
 					 "reap_at pg_catalog.timestamptz)"
 					 " WITH (fillfactor = 80)",
 					 unlogged ? "UNLOGGED " : "", table));
-	run_ddl(psprintf("CREATE INDEX ON %s (reap_at) WHERE reap_at IS NOT NULL", table));
+	keep_run_ddl(psprintf("CREATE INDEX ON %s (reap_at) WHERE reap_at IS NOT NULL", table));
 	relid = get_relname_relid(name, schema);
 	if (unlogged)
 		log_sequence(relid);
@@ -414,7 +355,7 @@ Datum
 keep_create_store(PG_FUNCTION_ARGS)
 {
 	StoreOptions opt = {0};
-	RangeVar   *range;
+	char	   *relname;
 	Oid			schema;
 	Oid			relid;
 	bool		unlogged;
@@ -437,14 +378,8 @@ keep_create_store(PG_FUNCTION_ARGS)
 	opt.hash_keys = PG_GETARG_BOOL(6);
 	unlogged = unlogged_option(text_to_cstring(PG_GETARG_TEXT_PP(7)));
 
-	range = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
-	schema = RangeVarGetCreationNamespace(range);
-	if (isAnyTempNamespace(schema))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a temporary table cannot be a store")));
-
-	relid = create_table(schema, range->relname, unlogged);
+	schema = keep_creation_schema(PG_GETARG_TEXT_PP(0), keep_store_kind.name, &relname);
+	relid = create_table(schema, relname, unlogged);
 	keep_catalog_put(relid, keep_store_kind.name, options_to_json(&opt));
 	PG_RETURN_OID(relid);
 }
@@ -459,7 +394,7 @@ set_persistence(Relation rel, bool unlogged)
 
 	relation_close(rel, NoLock);
 	SPI_connect();
-	run_ddl(psprintf("ALTER TABLE %s SET %s", table, unlogged ? "UNLOGGED" : "LOGGED"));
+	keep_run_ddl(psprintf("ALTER TABLE %s SET %s", table, unlogged ? "UNLOGGED" : "LOGGED"));
 	log_sequence(relid);
 	SPI_finish();
 }

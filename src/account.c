@@ -1,0 +1,370 @@
+/*
+ * account.c
+ *		Accounts in memory: what a call has locked, and arithmetic with it.
+ *
+ * An account whose limits may depend on several rows (shards) is in one of two
+ * states.  Normally a call has locked one of its rows, and goes by that row's
+ * floor and ceiling: parts of the account's limits, such that as long as each
+ * row keeps to its own the account keeps to the whole (O'Neil, The Escrow
+ * Transactional Method, 1986).  Where that does not do, all rows are locked,
+ * the account as a whole decides, and what is left is shared out anew.
+ *
+ * No counter exceeds bigint, nor do the sums over all rows: each row may hold
+ * its share of bigint's range and no more.
+ */
+#include "postgres.h"
+
+#include "account.h"
+
+#include "common/hashfn.h"
+#include "common/int.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+
+typedef struct AccountEntry
+{
+	const text *id;
+	Account    *account;
+	uint32		hash;
+	char		status;
+} AccountEntry;
+
+static inline uint32
+hash_text(const text *key)
+{
+	return hash_bytes((const unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
+}
+
+static inline bool
+same_text(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+#define SH_PREFIX accountmap
+#define SH_ELEMENT_TYPE AccountEntry
+#define SH_KEY_TYPE const text *
+#define SH_KEY id
+#define SH_HASH_KEY(tb, key) hash_text(key)
+#define SH_EQUAL(tb, a, b) same_text(a, b)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) (a)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* As collation "C" orders: byte by byte. */
+int
+keep_text_compare(const text *a, const text *b)
+{
+	Size		length_a = VARSIZE_ANY_EXHDR(a);
+	Size		length_b = VARSIZE_ANY_EXHDR(b);
+	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
+
+	if (order != 0)
+		return order;
+	return length_a < length_b ? -1 : length_a > length_b;
+}
+
+/* An empty set in the current memory context. */
+void
+account_set_init(AccountSet *set, int expected)
+{
+	set->context = CurrentMemoryContext;
+	set->map = accountmap_create(CurrentMemoryContext, Max(expected, 2), NULL);
+	set->space = Max(expected, 2);
+	set->sorted = palloc(sizeof(Account *) * set->space);
+	set->count = 0;
+	set->unit = NULL;
+}
+
+/*
+ * Add an account, of which the call wants this shard or any or all; one that is
+ * there and of which it wanted another is then wanted with all its shards.
+ */
+Account *
+account_set_add(AccountSet *set, text *id, int32 want)
+{
+	bool		found;
+	AccountEntry *entry = accountmap_insert(set->map, id, &found);
+	Account    *account;
+
+	if (found)
+	{
+		if (entry->account->want != want)
+			entry->account->want = ACCOUNT_ALL_SHARDS;
+		return entry->account;
+	}
+	account = MemoryContextAllocZero(set->context, sizeof(Account));
+	account->id = id;
+	account->want = want;
+	entry->account = account;
+	if (set->count == set->space)
+	{
+		set->space *= 2;
+		set->sorted = repalloc_huge(set->sorted, sizeof(Account *) * set->space);
+	}
+	set->sorted[set->count++] = account;
+	return account;
+}
+
+/* The account of that name, or NULL. */
+Account *
+account_set_find(AccountSet *set, text *id)
+{
+	AccountEntry *entry = accountmap_lookup(set->map, id);
+
+	return entry ? entry->account : NULL;
+}
+
+static int
+compare_accounts(const void *a, const void *b)
+{
+	return keep_text_compare((*(Account *const *) a)->id, (*(Account *const *) b)->id);
+}
+
+/* Put the accounts in the order in which they are locked. */
+void
+account_set_sort(AccountSet *set)
+{
+	qsort(set->sorted, set->count, sizeof(Account *), compare_accounts);
+}
+
+/* Drop the accounts that were added last. */
+void
+account_set_truncate(AccountSet *set, int count)
+{
+	while (set->count > count)
+		accountmap_delete(set->map, set->sorted[--set->count]->id);
+}
+
+/* Forget what is known of the accounts' rows, before locking them (again). */
+void
+account_set_reset(AccountSet *set)
+{
+	for (int i = 0; i < set->count; i++)
+	{
+		Account    *account = set->sorted[i];
+
+		account->found = account->looked = account->short_of = false;
+		account->nrows = 0;
+		account->rows = &account->one;
+	}
+}
+
+static int64
+int8_or_null(Datum value, bool isnull)
+{
+	return isnull ? LEDGER_NULL : DatumGetInt64(value);
+}
+
+/* Take in a locked row, as ACCOUNT_LOCK returns it; rows come in order of shard. */
+void
+account_from_values(AccountSet *set, Account *account, const Datum *values,
+					const bool *nulls, ItemPointer tid)
+{
+	MemoryContext old = MemoryContextSwitchTo(set->context);
+	text	   *unit = DatumGetTextPP(values[ACCOUNT_COL_UNIT]);
+	AccountRow *row;
+
+	if (!account->found)
+	{
+		if (set->unit == NULL || !same_text(set->unit, unit))
+			set->unit = DatumGetTextPCopy(values[ACCOUNT_COL_UNIT]);
+		account->found = true;
+		account->unit = set->unit;
+		account->frozen = DatumGetBool(values[ACCOUNT_COL_FROZEN]);
+		account->shards = DatumGetInt16(values[ACCOUNT_COL_SHARDS]);
+		account->min = int8_or_null(values[ACCOUNT_COL_MIN], nulls[ACCOUNT_COL_MIN]);
+		account->max = int8_or_null(values[ACCOUNT_COL_MAX], nulls[ACCOUNT_COL_MAX]);
+		account->rows = &account->one;
+		if (account->shards > 1)
+			account->rows = palloc(sizeof(AccountRow) * account->shards);
+	}
+	LEDGER_CHECK(account->nrows < Max(account->shards, 1));
+	row = &account->rows[account->nrows++];
+	row->shard = DatumGetInt16(values[ACCOUNT_COL_SHARD]);
+	row->dirty = false;
+	if (tid != NULL)
+		row->tid = *tid;
+	row->floor = int8_or_null(values[ACCOUNT_COL_FLOOR], nulls[ACCOUNT_COL_FLOOR]);
+	row->ceiling = int8_or_null(values[ACCOUNT_COL_CEILING], nulls[ACCOUNT_COL_CEILING]);
+	row->locked.debits_posted = DatumGetInt64(values[ACCOUNT_COL_DEBITS_POSTED]);
+	row->locked.credits_posted = DatumGetInt64(values[ACCOUNT_COL_CREDITS_POSTED]);
+	row->locked.debits_pending = DatumGetInt64(values[ACCOUNT_COL_DEBITS_PENDING]);
+	row->locked.credits_pending = DatumGetInt64(values[ACCOUNT_COL_CREDITS_PENDING]);
+	row->locked.version = DatumGetInt64(values[ACCOUNT_COL_VERSION]);
+	row->now = row->locked;
+	row->over_debits = row->over_credits = 0;
+	row->created = DatumGetTimestampTz(values[ACCOUNT_COL_CREATED]);
+	row->opened = nulls[ACCOUNT_COL_OPENED] ? 0 : datumCopy(values[ACCOUNT_COL_OPENED], false, -1);
+	MemoryContextSwitchTo(old);
+}
+
+/* The locked row of that shard, or NULL. */
+AccountRow *
+account_row(Account *account, int16 shard)
+{
+	for (int i = 0; i < account->nrows; i++)
+		if (account->rows[i].shard == shard)
+			return &account->rows[i];
+	return NULL;
+}
+
+/* Credits less debits, as posted. */
+int64
+account_balance_of(const AccountRow *row)
+{
+	return row->now.credits_posted - row->now.debits_posted;
+}
+
+bool
+account_same_unit(const Account *a, const Account *b)
+{
+	return a->unit == b->unit || same_text(a->unit, b->unit);
+}
+
+/* What a row can spend before it is at zero: its balance less what is held of it. */
+static int64
+row_available(const AccountRow *row)
+{
+	return row->now.credits_posted - (row->now.debits_posted + row->now.debits_pending);
+}
+
+/* What a row would have if all that is on hold for it came in. */
+static int64
+row_expected(const AccountRow *row)
+{
+	return row->now.credits_posted + row->now.credits_pending - row->now.debits_posted;
+}
+
+/*
+ * May the amount leave the account, of which "row" is the row to book it on?
+ * False for an account in shards of which one is locked says nothing yet.
+ */
+bool
+account_can_pay(const Account *account, const AccountRow *row, int64 amount)
+{
+	int64		left = row_available(row);
+	int64		limit = account->min;
+
+	if (account->min == LEDGER_NULL)
+		return true;
+	if (account->shards > 1 && account->want != ACCOUNT_ALL_SHARDS)
+		limit = row->floor;
+	else if (account->shards > 1)
+	{
+		left = 0;
+		for (int i = 0; i < account->nrows; i++)
+			left += row_available(&account->rows[i]);
+	}
+	return !pg_sub_s64_overflow(left, amount, &left) && left >= limit;
+}
+
+/* May the amount come into the account? */
+bool
+account_can_take(const Account *account, const AccountRow *row, int64 amount)
+{
+	int64		sum = row_expected(row);
+	int64		limit = account->max;
+
+	if (account->max == LEDGER_NULL)
+		return true;
+	if (account->shards > 1 && account->want != ACCOUNT_ALL_SHARDS)
+		limit = row->ceiling;
+	else if (account->shards > 1)
+	{
+		sum = 0;
+		for (int i = 0; i < account->nrows; i++)
+			sum += row_expected(&account->rows[i]);
+	}
+	return !pg_add_s64_overflow(sum, amount, &sum) && sum <= limit;
+}
+
+static void
+check_sum(const Account *account, int64 posted, int64 pending, int64 amount, const char *what)
+{
+	int64		sum;
+
+	if (!pg_add_s64_overflow(posted, pending, &sum) &&
+		!pg_add_s64_overflow(sum, amount, &sum) &&
+		sum <= PG_INT64_MAX / Max(account->shards, 1))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("%s of account \"%s\" would be out of range for bigint", what,
+					text_to_cstring(account->id)),
+			 account->shards > 1 ?
+			 errdetail("Each of the account's %d shards has that part of the range.",
+					   account->shards) : 0));
+}
+
+/* Refuse (22003) an amount that would take a sum past bigint. */
+void
+account_check_sums(const Account *from, const AccountRow *from_row,
+				   const Account *to, const AccountRow *to_row, int64 amount)
+{
+	check_sum(from, from_row->now.debits_posted, from_row->now.debits_pending, amount, "debits");
+	check_sum(to, to_row->now.credits_posted, to_row->now.credits_pending, amount, "credits");
+}
+
+/*
+ * Parts of a limit: to each shard what it has used, and an even part of what is
+ * left over the limit.  The sum of the shares is the limit, whatever was used.
+ */
+void
+account_shares(int64 limit, int shards, const int64 *used, int64 *shares)
+{
+	int64		left = limit;
+	int64		each;
+	int64		rest;
+
+	/* fits: the sum of "used" does, and no limit is far from it but by bigint's range */
+	for (int i = 0; i < shards; i++)
+		if (pg_sub_s64_overflow(left, used[i], &left))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("limit is too far from the balance of the account")));
+	each = left / shards;
+	rest = left % shards;
+	for (int i = 0; i < shards; i++)
+	{
+		shares[i] = used[i] + each;
+		if (i < Abs(rest))
+			shares[i] += rest > 0 ? 1 : -1;
+	}
+}
+
+/*
+ * Share out anew what an account in shards, all locked, has left to its limits.
+ * Its rows are then to be written.
+ */
+void
+account_share_out(Account *account)
+{
+	int64		used[LEDGER_MAX_SHARDS];
+	int64		shares[LEDGER_MAX_SHARDS];
+
+	LEDGER_CHECK(account->nrows == account->shards && account->shards <= LEDGER_MAX_SHARDS);
+	for (int side = 0; side < 2; side++)
+	{
+		int64		limit = side == 0 ? account->min : account->max;
+
+		for (int i = 0; i < account->nrows; i++)
+			used[i] = side == 0 ? row_available(&account->rows[i])
+				: row_expected(&account->rows[i]);
+		if (limit != LEDGER_NULL)
+			account_shares(limit, account->nrows, used, shares);
+		for (int i = 0; i < account->nrows; i++)
+		{
+			int64	   *share = side == 0 ? &account->rows[i].floor : &account->rows[i].ceiling;
+
+			*share = limit == LEDGER_NULL ? LEDGER_NULL : shares[i];
+			account->rows[i].dirty = true;
+		}
+	}
+}

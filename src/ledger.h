@@ -1,0 +1,34 @@
+/*
+ * ledger.h
+ *		Ledgers: a table of accounts, which is the handle, and one of transfers.
+ */
+#ifndef KEEP_LEDGER_H
+#define KEEP_LEDGER_H
+
+#include "postgres.h"
+
+#include "ledger_sql.h"
+
+/* Options of the accounts table, as parsed; and where its transfers are. */
+typedef struct LedgerOptions
+{
+	bool		history;		/* are there indexes and versions for statements? */
+	const char *token;			/* ties the two tables together */
+	Oid			transfers;		/* InvalidOid: not found */
+} LedgerOptions;
+
+/* A ledger that a call works on; both tables are locked. */
+typedef struct Ledger
+{
+	KeepTable  *accounts;
+	KeepTable  *transfers;
+	const LedgerOptions *opt;
+} Ledger;
+
+extern const KeepKind keep_ledger_kind;
+extern const KeepKind keep_transfers_kind;
+
+extern void ledger_open(Ledger *ledger, Oid relid, LOCKMODE lockmode);
+extern void ledger_require(const Ledger *ledger, AclMode accounts, AclMode transfers);
+
+#endif							/* KEEP_LEDGER_H */

@@ -1,0 +1,165 @@
+/*
+ * ledger_work.c
+ *		The course of a call on a ledger: lock, decide, write; again if need be.
+ *
+ * All locks on accounts are taken at once and in order, so that calls cannot
+ * wait for each other in a circle.  Where it turns out only then that more of
+ * them are needed (all shards of an account), or that somebody else has stored
+ * one of the ids in the meantime, the call starts over; an internal
+ * subtransaction around it gives its locks back, and undoes what it wrote.
+ * There is one a call, not one an item.  A plain single transfer needs none: it
+ * writes nothing before its id is in.
+ */
+#include "postgres.h"
+
+#include "clock.h"
+#include "ledger_hold.h"
+#include "ledger_work.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/rls.h"
+
+/* A call that has started over this often has met a rival each time. */
+#define MAX_ATTEMPTS 1000
+
+static bool direct_access = true;
+
+/* Define pg_keep.direct_access; called once, from _PG_init(). */
+void
+ledger_work_init(void)
+{
+	DefineCustomBoolVariable("pg_keep.direct_access",
+							 "Lets transfers reach the tables of a ledger directly where they can.",
+							 "Off, every statement goes through the executor.",
+							 &direct_access, true, PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+/* One attempt: lock, read the clock, decide, write. */
+static bool
+attempt(LedgerWork *work, LedgerDecide decide, void *arg)
+{
+	AccountSet *set = &work->accounts;
+
+	account_set_reset(set);
+	work->expired = NIL;
+	work->path->lock(work);
+	work->now = keep_clock_now();
+	if (!decide(work, arg))
+		return false;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		Account    *account = set->sorted[i];
+
+		if (account->shards > 1 && account->want == ACCOUNT_ALL_SHARDS && account->found)
+			account_share_out(account);
+		for (int r = 0; r < account->nrows; r++)
+		{
+			Counters   *now = &account->rows[r].now;
+
+			LEDGER_CHECK(now->debits_posted >= 0 && now->credits_posted >= 0 &&
+						 now->debits_pending >= 0 && now->credits_pending >= 0);
+		}
+	}
+	ledger_mark_expired(work);
+	work->path->write(work);
+	return true;
+}
+
+/* Is this the error of a second row with the id of a transfer? */
+static bool
+is_duplicate_id(LedgerWork *work, ErrorData *error)
+{
+	Relation	rel;
+	Oid			index;
+	bool		result;
+
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL)
+		return false;
+	rel = RelationIdGetRelation(work->ledger.transfers->relid);
+	(void) RelationGetIndexList(rel);
+	index = rel->rd_pkindex;
+	result = OidIsValid(index) && strcmp(get_rel_name(index), error->constraint_name) == 0 &&
+		error->table_name != NULL && strcmp(RelationGetRelationName(rel), error->table_name) == 0;
+	RelationClose(rel);
+	return result;
+}
+
+/* One attempt, of which nothing stays where it returns false. */
+static bool
+attempt_in_subtransaction(LedgerWork *work, LedgerDecide decide, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		done = attempt(work, decide, arg);
+		if (done)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (!is_duplicate_id(work, error))
+			ReThrowError(error);
+		FreeErrorData(error);
+		done = false;
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/*
+ * Do a call's work, with the accounts that are in the work's set.  All in the
+ * caller's transaction: what it has written is seen by its next command.
+ */
+void
+ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg)
+{
+	Oid			transfers = work->ledger.transfers->relid;
+	int			naccounts = work->accounts.count;
+	int			attempts = 0;
+	bool		done = false;
+
+	account_set_sort(&work->accounts);
+	work->may_mark = pg_class_aclcheck(transfers, GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
+		check_enable_rls(transfers, InvalidOid, true) != RLS_ENABLED;
+	work->path = direct_access && ledger_direct_can(work) ? &ledger_direct_path : &ledger_spi_path;
+	work->path->begin(work);
+	while (!done)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (attempts++ > MAX_ATTEMPTS)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not store transfers"),
+					 errdetail("Others keep storing the same ones.")));
+		/* without those that were only locked because they were free */
+		account_set_truncate(&work->accounts, naccounts);
+		done = work->subtransaction ? attempt_in_subtransaction(work, decide, arg)
+			: attempt(work, decide, arg);
+	}
+	work->path->end(work);
+	CommandCounterIncrement();
+}

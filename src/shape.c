@@ -1,0 +1,98 @@
+/*
+ * shape.c
+ *		Tables of the kinds that pg_keep makes: their columns, their primary key,
+ *		and what making one takes.
+ */
+#include "postgres.h"
+
+#include "shape.h"
+
+#include "access/genam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_inherits.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/varlena.h"
+
+/* What a table lacks of these columns, as a sentence (palloc'd), or NULL. */
+const char *
+keep_shape_columns(Relation rel, const KeepColumn *columns, int ncolumns)
+{
+	if (rel->rd_rel->relhassubclass &&
+		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
+		return "It has child tables.";
+	for (int i = 0; i < ncolumns; i++)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), columns[i].name);
+		Form_pg_attribute attr;
+
+		if (attnum <= 0)
+			return psprintf("It has no column \"%s\".", columns[i].name);
+		attr = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+		if (attr->attgenerated != '\0')
+			return psprintf("Column \"%s\" is a generated column.", columns[i].name);
+		if (attr->atttypid != columns[i].type)
+			return psprintf("Column \"%s\" is not of type %s.", columns[i].name,
+							format_type_be(columns[i].type));
+		if (attr->attnotnull != columns[i].notnull)
+			return psprintf("Column \"%s\" must %sbe NOT NULL.", columns[i].name,
+							columns[i].notnull ? "" : "not ");
+		if (columns[i].key && attr->attcollation != C_COLLATION_OID)
+			return psprintf("Column \"%s\" does not have collation \"C\".", columns[i].name);
+	}
+	return NULL;
+}
+
+/* Is there a primary key on these columns alone, to serve ON CONFLICT? */
+bool
+keep_shape_primary_key(Relation rel, const char *const *names, int nnames)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *cell;
+	bool		found = false;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+		bool		matches = form->indisprimary && form->indisvalid && form->indimmediate &&
+			form->indnkeyatts == nnames;
+
+		for (int i = 0; matches && i < nnames; i++)
+			matches = form->indkey.values[i] == get_attnum(RelationGetRelid(rel), names[i]);
+		found = found || matches;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * The schema in which a table of that name would be created, and the name
+ * without it.  Raises 0A000 for a temporary one; "what" is what it would be.
+ */
+Oid
+keep_creation_schema(text *name, const char *what, char **relname)
+{
+	RangeVar   *range = makeRangeVarFromNameList(textToQualifiedNameList(name));
+	Oid			schema = RangeVarGetCreationNamespace(range);
+
+	if (isAnyTempNamespace(schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a temporary table cannot be a %s", what)));
+	*relname = range->relname;
+	return schema;
+}
+
+/* Run a statement of DDL as the current user; the caller is connected to SPI. */
+void
+keep_run_ddl(const char *sql)
+{
+	int			result = SPI_execute(sql, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
+}
