@@ -16,66 +16,18 @@
 
 #include "account.h"
 
-#include "common/hashfn.h"
 #include "common/int.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
-typedef struct AccountEntry
-{
-	const text *id;
-	Account    *account;
-	uint32		hash;
-	char		status;
-} AccountEntry;
-
-static inline uint32
-hash_text(const text *key)
-{
-	return hash_bytes((const unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key));
-}
-
-static inline bool
-same_text(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
-#define SH_PREFIX accountmap
-#define SH_ELEMENT_TYPE AccountEntry
-#define SH_KEY_TYPE const text *
-#define SH_KEY id
-#define SH_HASH_KEY(tb, key) hash_text(key)
-#define SH_EQUAL(tb, a, b) same_text(a, b)
-#define SH_STORE_HASH
-#define SH_GET_HASH(tb, a) (a)->hash
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
-
-/* As collation "C" orders: byte by byte. */
-int
-keep_text_compare(const text *a, const text *b)
-{
-	Size		length_a = VARSIZE_ANY_EXHDR(a);
-	Size		length_b = VARSIZE_ANY_EXHDR(b);
-	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
-
-	if (order != 0)
-		return order;
-	return length_a < length_b ? -1 : length_a > length_b;
-}
-
 /* An empty set in the current memory context. */
 void
 account_set_init(AccountSet *set, int expected)
 {
 	set->context = CurrentMemoryContext;
-	set->map = accountmap_create(CurrentMemoryContext, Max(expected, 2), NULL);
+	set->map = keep_textmap_create(CurrentMemoryContext, Max(expected, 2));
 	set->space = Max(expected, 2);
 	set->sorted = palloc(sizeof(Account *) * set->space);
 	set->count = 0;
@@ -90,19 +42,20 @@ Account *
 account_set_add(AccountSet *set, text *id, int32 want)
 {
 	bool		found;
-	AccountEntry *entry = accountmap_insert(set->map, id, &found);
+	void	  **entry = keep_textmap_insert(set->map, id, &found);
 	Account    *account;
 
 	if (found)
 	{
-		if (entry->account->want != want)
-			entry->account->want = ACCOUNT_ALL_SHARDS;
-		return entry->account;
+		account = *entry;
+		if (account->want != want)
+			account->want = ACCOUNT_ALL_SHARDS;
+		return account;
 	}
 	account = MemoryContextAllocZero(set->context, sizeof(Account));
 	account->id = id;
 	account->want = want;
-	entry->account = account;
+	*entry = account;
 	if (set->count == set->space)
 	{
 		set->space *= 2;
@@ -116,9 +69,7 @@ account_set_add(AccountSet *set, text *id, int32 want)
 Account *
 account_set_find(AccountSet *set, text *id)
 {
-	AccountEntry *entry = accountmap_lookup(set->map, id);
-
-	return entry ? entry->account : NULL;
+	return keep_textmap_find(set->map, id);
 }
 
 static int
@@ -139,7 +90,7 @@ void
 account_set_truncate(AccountSet *set, int count)
 {
 	while (set->count > count)
-		accountmap_delete(set->map, set->sorted[--set->count]->id);
+		keep_textmap_remove(set->map, set->sorted[--set->count]->id);
 }
 
 /* Forget what is known of the accounts' rows, before locking them (again). */
@@ -173,7 +124,7 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 
 	if (!account->found)
 	{
-		if (set->unit == NULL || !same_text(set->unit, unit))
+		if (set->unit == NULL || !keep_text_equal(set->unit, unit))
 			set->unit = DatumGetTextPCopy(values[ACCOUNT_COL_UNIT]);
 		account->found = true;
 		account->unit = set->unit;
@@ -189,6 +140,7 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 	row = &account->rows[account->nrows++];
 	row->shard = DatumGetInt16(values[ACCOUNT_COL_SHARD]);
 	row->dirty = false;
+	ItemPointerSetInvalid(&row->tid);
 	if (tid != NULL)
 		row->tid = *tid;
 	row->floor = int8_or_null(values[ACCOUNT_COL_FLOOR], nulls[ACCOUNT_COL_FLOOR]);
@@ -225,7 +177,7 @@ account_balance_of(const AccountRow *row)
 bool
 account_same_unit(const Account *a, const Account *b)
 {
-	return a->unit == b->unit || same_text(a->unit, b->unit);
+	return a->unit == b->unit || keep_text_equal(a->unit, b->unit);
 }
 
 /* What a row can spend before it is at zero: its balance less what is held of it. */
@@ -314,28 +266,30 @@ account_check_sums(const Account *from, const AccountRow *from_row,
 
 /*
  * Parts of a limit: to each shard what it has used, and an even part of what is
- * left over the limit.  The sum of the shares is the limit, whatever was used.
+ * left to the limit.  Where the account is beyond it (it was set so, or passed
+ * over), each shard is as far from its part as the whole is from the limit: it
+ * has room of its own only when it alone has made up for all of that.
+ *
+ * "lower" is for min_balance: what is used must not fall below its part.  The
+ * parts' sum is the limit then, or else on the safe side of it.
  */
 void
-account_shares(int64 limit, int shards, const int64 *used, int64 *shares)
+account_shares(int64 limit, bool lower, int shards, const int64 *used, int64 *shares)
 {
-	int64		left = limit;
-	int64		each;
-	int64		rest;
+	int128		left = limit;
+	bool		beyond;
 
-	/* fits: the sum of "used" does, and no limit is far from it but by bigint's range */
 	for (int i = 0; i < shards; i++)
-		if (pg_sub_s64_overflow(left, used[i], &left))
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("limit is too far from the balance of the account")));
-	each = left / shards;
-	rest = left % shards;
+		left -= used[i];
+	beyond = lower ? left > 0 : left < 0;
 	for (int i = 0; i < shards; i++)
 	{
-		shares[i] = used[i] + each;
-		if (i < Abs(rest))
-			shares[i] += rest > 0 ? 1 : -1;
+		int128		share = used[i] + (beyond ? left : left / shards);
+
+		/* what division leaves over goes to the first one */
+		if (!beyond && i == 0)
+			share += left % shards;
+		shares[i] = Max(Min(share, PG_INT64_MAX), -PG_INT64_MAX);
 	}
 }
 
@@ -358,7 +312,7 @@ account_share_out(Account *account)
 			used[i] = side == 0 ? row_available(&account->rows[i])
 				: row_expected(&account->rows[i]);
 		if (limit != LEDGER_NULL)
-			account_shares(limit, account->nrows, used, shares);
+			account_shares(limit, side == 0, account->nrows, used, shares);
 		for (int i = 0; i < account->nrows; i++)
 		{
 			int64	   *share = side == 0 ? &account->rows[i].floor : &account->rows[i].ceiling;

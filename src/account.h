@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "ledger_sql.h"
+#include "textmap.h"
 
 #include "executor/tuptable.h"
 #include "storage/itemptr.h"
@@ -56,6 +57,7 @@ typedef struct AccountRow
 typedef struct Account
 {
 	text	   *id;
+	void	   *hint;			/* direct access only */
 	int32		want;			/* a shard, ACCOUNT_ANY_SHARD or ACCOUNT_ALL_SHARDS */
 	bool		found;
 	bool		frozen;
@@ -73,7 +75,7 @@ typedef struct Account
 /* The accounts of a call; found by name, locked in order. */
 typedef struct AccountSet
 {
-	struct accountmap_hash *map;
+	KeepTextMap *map;
 	Account   **sorted;			/* ascending by id after account_set_sort() */
 	int			count;
 	int			space;
@@ -99,7 +101,7 @@ extern bool account_can_take(const Account *account, const AccountRow *row, int6
 extern void account_check_sums(const Account *from, const AccountRow *from_row,
 							   const Account *to, const AccountRow *to_row, int64 amount);
 extern void account_share_out(Account *account);
-extern void account_shares(int64 limit, int shards, const int64 *used, int64 *shares);
-extern int	keep_text_compare(const text *a, const text *b);
+extern void account_shares(int64 limit, bool lower, int shards, const int64 *used,
+						   int64 *shares);
 
 #endif							/* KEEP_ACCOUNT_H */

@@ -135,6 +135,9 @@ read_account(AccountCall *call, bool read_only)
 		bool		nulls[ACCOUNT_NCOLS];
 
 		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, nulls);
+		/* more rows than shards: open_account() is about to refuse that */
+		if (call->account->found && call->account->nrows == call->account->shards)
+			break;
 		account_from_values(&call->work.accounts, call->account, values, nulls, NULL);
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -298,7 +301,7 @@ shard_arrays(const Account *account, int64 min, int64 max, int shards, Datum *pa
 				(side == 0 ? -now->debits_pending : now->credits_pending);
 		}
 		if (!none)
-			account_shares(limit, shards, used, shares);
+			account_shares(limit, side == 0, shards, used, shares);
 		for (int i = 0; i < shards; i++)
 		{
 			nulls[i] = none;
@@ -345,8 +348,9 @@ keep_open_account(PG_FUNCTION_ARGS)
 	params[3] = int8_datum(max, &nulls[3]);
 	params[4] = Int16GetDatum(shards);
 	shard_arrays(NULL, min, max, shards, &params[5]);
-	if (keep_run(call.work.ledger.accounts, ACCOUNT_OPEN, params, nulls, false) == 0)
+	if (keep_run(call.work.ledger.accounts, ACCOUNT_OPEN, params, nulls, false) != (uint64) shards)
 	{
+		/* it was there before, with as many shards or with less */
 		read_account(&call, false);
 		if (!call.account->found)
 			no_such_account(call.account->id);

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "storage/proc.h"
@@ -25,6 +26,33 @@
 #else
 #define keep_owns_relation(relid, role) \
 	object_ownercheck(RelationRelationId, (relid), (role))
+#endif
+
+/* does an update that says so call for new index entries, and for which? */
+#if PG_VERSION_NUM < 160000
+typedef bool KeepIndexUpdate;
+#define KEEP_INDEX_UPDATE_NONE	(false)
+#define keep_insert_index_tuples(rri, slot, estate, update, conflict, arbiters, which) \
+	ExecInsertIndexTuples((rri), (slot), (estate), (update), (conflict) != NULL, (conflict), \
+						  (arbiters))
+#else
+typedef TU_UpdateIndexes KeepIndexUpdate;
+#define KEEP_INDEX_UPDATE_NONE	TU_None
+#define keep_insert_index_tuples(rri, slot, estate, update, conflict, arbiters, which) \
+	ExecInsertIndexTuples((rri), (slot), (estate), (update), (conflict) != NULL, (conflict), \
+						  (arbiters), (update) && (which) == TU_Summarizing)
+#endif
+
+#if PG_VERSION_NUM < 180000
+#define keep_check_index_constraints(rri, slot, estate, conflict, arbiters) \
+	ExecCheckIndexConstraints((rri), (slot), (estate), (conflict), (arbiters))
+#define keep_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
+#else
+#define keep_check_index_constraints(rri, slot, estate, conflict, arbiters) \
+	ExecCheckIndexConstraints((rri), (slot), (estate), (conflict), &(slot)->tts_tid, (arbiters))
+#define keep_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)
 #endif
 
 #if PG_VERSION_NUM < 170000

@@ -1,16 +1,740 @@
 /*
  * ledger_direct.c
  *		The path of a ledger's calls that reaches the tables directly.
+ *
+ * Most of what a batch costs in the executor is not the work on the tables but
+ * what is around it.  Where a table is plain enough for that to make no other
+ * difference (ledger_direct_can), rows are locked, inserted and updated by the
+ * table access method itself.  Of what the executor does along the way, this
+ * path does: indexes, unique checks, visibility.  All else is asked for first,
+ * at each call: rights, row security, triggers, rules, constraints, partitions,
+ * extra columns; and it is for READ COMMITTED alone, so that no conflict with a
+ * snapshot need be told from others.
+ *
+ * Each attempt takes its own snapshots: one to find the accounts, and another
+ * one after they are locked, without which a transfer that was committed while
+ * we waited would not be found.
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "ledger_path.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+/* transfers are inserted in pieces of that many, at most */
+#define CHUNK			256
+
+/* hints kept by a backend for a ledger, at most */
+#define MAX_HINTS		50000
+
+/*
+ * Where this backend last found an account's row: the root of its HOT chain.
+ * Only a hint: what is found there is looked at before it is believed.
+ */
+typedef struct Hint
+{
+	ItemPointerData root;
+	int16		shards;
+	int16		shard;
+} Hint;
+
+/* What a backend keeps with the accounts table, until a relcache invalidation. */
+typedef struct Hints
+{
+	MemoryContext context;
+	KeepTextMap *map;
+	int			count;
+} Hints;
+
+/* What an attempt has open. */
+typedef struct Direct
+{
+	Relation	accounts;
+	Relation	accounts_key;
+	Relation	transfers;
+	Relation	transfers_key;
+	Hints	   *hints;
+	BlockNumber nblocks;		/* of accounts: VACUUM may have cut off what hints lead to */
+	Snapshot	snapshot;
+	IndexScanDesc scan;			/* by (id, shard) */
+	IndexFetchTableData *fetch; /* by hint */
+	TupleTableSlot *slot;		/* of accounts */
+	EState	   *estate;
+	ResultRelInfo *accounts_rri;	/* NULL until indexes are needed */
+	ResultRelInfo *transfers_rri;
+} Direct;
+
+/* Has the table these columns, no others, and nothing to do but store rows? */
+static bool
+is_plain(Relation rel, int natts)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		rel->rd_rel->relispartition || rel->rd_rel->relhassubclass ||
+		rel->trigdesc != NULL || rel->rd_rules != NULL ||
+		(desc->constr != NULL && (desc->constr->num_check > 0 ||
+								  desc->constr->has_generated_stored)) ||
+		desc->natts != natts)
+		return false;
+	for (int i = 0; i < natts; i++)
+		if (TupleDescAttr(desc, i)->attisdropped)
+			return false;
+	return true;
+}
+
+/* Are the columns in the order in which create_ledger() made them? */
+static bool
+in_order(Relation rel, const char *const *names)
+{
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+		if (strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), i)->attname), names[i]) != 0)
+			return false;
+	return true;
+}
+
+/* Has the user these rights on the whole table, and no row security? */
+static bool
+is_open(Relation rel, AclMode rights)
+{
+	Oid			relid = RelationGetRelid(rel);
+
+	return pg_class_aclmask(relid, GetUserId(), rights, ACLMASK_ALL) == rights &&
+		(!rel->rd_rel->relrowsecurity ||
+		 check_enable_rls(relid, InvalidOid, true) != RLS_ENABLED);
+}
 
 /* Can the tables of this call be reached directly? */
 bool
 ledger_direct_can(LedgerWork *work)
 {
+	static const char *const account_names[] = {
+		"id", "shard", "shards", "unit", "frozen", "debits_posted", "credits_posted",
+		"debits_pending", "credits_pending", "version", "created_at", "min_balance",
+		"max_balance", "floor", "ceiling", "opened_limits"
+	};
+	static const char *const transfer_names[] = {
+		"id", "status", "reason", "from_account", "to_account", "from_shard", "to_shard",
+		"amount", "from_balance", "to_balance", "created_at", "expires_at", "hold", "held",
+		"part", "reverses", "force", "reversed", "settled_at", "settled_from_balance",
+		"settled_to_balance", "from_version", "to_version", "chain", "metadata"
+	};
+	Relation	accounts;
+	Relation	transfers;
+	bool		can;
+
+	StaticAssertStmt(lengthof(account_names) == ACCOUNT_NCOLS, "columns of accounts");
+	StaticAssertStmt(lengthof(transfer_names) == TRANSFER_NCOLS, "columns of transfers");
+	if (XactIsoLevel != XACT_READ_COMMITTED)
+		return false;
+	accounts = table_open(work->ledger.accounts->relid, NoLock);
+	transfers = table_open(work->ledger.transfers->relid, NoLock);
+	can = is_plain(accounts, ACCOUNT_NCOLS) && is_plain(transfers, TRANSFER_NCOLS) &&
+		in_order(accounts, account_names) && in_order(transfers, transfer_names) &&
+		is_open(accounts, ACL_SELECT | ACL_UPDATE) && is_open(transfers, ACL_SELECT | ACL_INSERT);
+	if (can)
+		CheckCmdReplicaIdentity(accounts, CMD_UPDATE);
+	table_close(transfers, NoLock);
+	table_close(accounts, NoLock);
+	return can;
+}
+
+/* What this backend knows of where accounts are. */
+static Hints *
+hints_of(KeepTable *table)
+{
+	Hints	   *hints = table->local;
+
+	if (hints != NULL)
+		return hints;
+	hints = MemoryContextAllocZero(table->context, sizeof(Hints));
+	hints->context = AllocSetContextCreate(table->context, "pg_keep hints",
+										   ALLOCSET_DEFAULT_SIZES);
+	hints->map = keep_textmap_create(hints->context, 256);
+	table->local = hints;
+	return hints;
+}
+
+/* Forget all hints where there are too many; none may be in use. */
+static void
+trim_hints(Hints *hints)
+{
+	if (hints->count < MAX_HINTS)
+		return;
+	MemoryContextReset(hints->context);
+	hints->map = keep_textmap_create(hints->context, 256);
+	hints->count = 0;
+}
+
+/* Remember where an account's row is: for this call only, where there are too many. */
+static Hint *
+add_hint(Hints *hints, text *id, ItemPointer root, int16 shards, int16 shard)
+{
+	Hint	   *hint = keep_textmap_find(hints->map, id);
+	bool		found;
+
+	if (hint == NULL && hints->count >= MAX_HINTS)
+		hint = palloc(sizeof(Hint));
+	else if (hint == NULL)
+	{
+		Size		size = VARSIZE_ANY(id);
+		text	   *key = MemoryContextAlloc(hints->context, size);
+
+		memcpy(key, id, size);
+		hint = MemoryContextAlloc(hints->context, sizeof(Hint));
+		*keep_textmap_insert(hints->map, key, &found) = hint;
+		hints->count++;
+	}
+	hint->root = *root;
+	hint->shards = shards;
+	hint->shard = shard;
+	return hint;
+}
+
+/* Open what an attempt needs to find rows of accounts. */
+static Direct *
+open_accounts(LedgerWork *work)
+{
+	Direct	   *direct = palloc0(sizeof(Direct));
+
+	direct->accounts = table_open(work->ledger.accounts->relid, NoLock);
+	direct->hints = hints_of(work->ledger.accounts);
+	direct->nblocks = RelationGetNumberOfBlocks(direct->accounts);
+	(void) RelationGetIndexList(direct->accounts);
+	direct->accounts_key = index_open(direct->accounts->rd_pkindex, AccessShareLock);
+	direct->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	direct->slot = table_slot_create(direct->accounts, NULL);
+	direct->fetch = table_index_fetch_begin(direct->accounts);
+	direct->scan = keep_index_beginscan(direct->accounts, direct->accounts_key,
+										direct->snapshot, 2);
+	return direct;
+}
+
+static void
+close_accounts(Direct *direct)
+{
+	index_endscan(direct->scan);
+	table_index_fetch_end(direct->fetch);
+	ExecDropSingleTupleTableSlot(direct->slot);
+	UnregisterSnapshot(direct->snapshot);
+	index_close(direct->accounts_key, AccessShareLock);
+	table_close(direct->accounts, NoLock);
+}
+
+/* Is the row in the slot this one? */
+static bool
+is_row(Direct *direct, text *id, int shard)
+{
+	bool		isnull;
+
+	return keep_text_equal(DatumGetTextPP(slot_getattr(direct->slot, ACCOUNT_COL_ID + 1, &isnull)),
+						   id) &&
+		DatumGetInt16(slot_getattr(direct->slot, ACCOUNT_COL_SHARD + 1, &isnull)) == shard;
+}
+
+/* Find a visible row by its key; "root" is set to where the index says it is. */
+static bool
+find_by_key(Direct *direct, text *id, int shard, ItemPointer root)
+{
+	ScanKeyData keys[2];
+	ItemPointer tid;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(id));
+	keys[0].sk_collation = direct->accounts_key->rd_indcollation[0];
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(shard));
+	index_rescan(direct->scan, keys, 2, NULL, 0);
+	while ((tid = index_getnext_tid(direct->scan, ForwardScanDirection)) != NULL)
+	{
+		*root = *tid;
+		if (index_fetch_heap(direct->scan, direct->slot))
+			return true;
+	}
 	return false;
 }
 
-const LedgerPath ledger_direct_path = {NULL};
+/* Find a visible row where the hint says that it is. */
+static bool
+find_by_hint(Direct *direct, const Hint *hint, text *id)
+{
+	ItemPointerData tid = hint->root;
+	bool		again = false;
+
+	return ItemPointerGetBlockNumber(&tid) < direct->nblocks &&
+		table_index_fetch_tuple(direct->fetch, &tid, direct->snapshot, direct->slot,
+								   &again, NULL) &&
+		is_row(direct, id, hint->shard);
+}
+
+/*
+ * Find the row of an account that this backend books on, where any will do;
+ * returns its hint, with the row in the slot, or NULL.
+ */
+static Hint *
+find_any(Direct *direct, text *id)
+{
+	Hint	   *hint = keep_textmap_find(direct->hints->map, id);
+	ItemPointerData root;
+	int16		shards;
+	int16		shard;
+	bool		isnull;
+
+	if (hint != NULL && find_by_hint(direct, hint, id))
+		return hint;
+	if (!find_by_key(direct, id, 0, &root))
+		return NULL;
+	shards = DatumGetInt16(slot_getattr(direct->slot, ACCOUNT_COL_SHARDS + 1, &isnull));
+	shard = MyProcNumber % Max(shards, 1);
+	if (shard != 0 && !find_by_key(direct, id, shard, &root))
+		return NULL;
+	return add_hint(direct->hints, id, &root, shards, shard);
+}
+
+/*
+ * LedgerPath.begin: a batch needs a subtransaction, since it may find that one
+ * of its ids is taken when it has inserted others; so does an account in shards,
+ * since it may find that one shard does not do.
+ */
+static void
+direct_begin(LedgerWork *work)
+{
+	Hints	   *hints = hints_of(work->ledger.accounts);
+	Direct	   *direct = NULL;
+
+	trim_hints(hints);
+	work->subtransaction = !work->single;
+	for (int i = 0; i < work->accounts.count && !work->subtransaction; i++)
+	{
+		Account    *account = work->accounts.sorted[i];
+		Hint	   *hint;
+
+		if (account->want != ACCOUNT_ANY_SHARD)
+			continue;
+		hint = keep_textmap_find(hints->map, account->id);
+		if (hint == NULL)
+		{
+			if (direct == NULL)
+				direct = open_accounts(work);
+			hint = find_any(direct, account->id);
+		}
+		work->subtransaction = hint != NULL && hint->shards > 1;
+	}
+	if (direct != NULL)
+		close_accounts(direct);
+}
+
+/* Lock the row in the slot, in its latest version, and take it in. */
+static void
+lock_row(LedgerWork *work, Direct *direct, Account *account)
+{
+	ItemPointerData tid = direct->slot->tts_tid;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	ExecClearTuple(direct->slot);
+	result = table_tuple_lock(direct->accounts, &tid, direct->snapshot, direct->slot,
+							  GetCurrentCommandId(false), LockTupleNoKeyExclusive, LockWaitBlock,
+							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION |
+							  TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS, &failure);
+	switch (result)
+	{
+		case TM_Ok:
+			slot_getallattrs(direct->slot);
+			/* opened since begin() looked: too late for a subtransaction */
+			if (!work->subtransaction && account->want == ACCOUNT_ANY_SHARD &&
+				DatumGetInt16(direct->slot->tts_values[ACCOUNT_COL_SHARDS]) > 1)
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("account \"%s\" was opened by a concurrent transaction",
+								text_to_cstring(account->id))));
+			account_from_values(&work->accounts, account, direct->slot->tts_values,
+								direct->slot->tts_isnull, &direct->slot->tts_tid);
+			break;
+		case TM_Deleted:
+			break;
+		case TM_SelfModified:
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+					 errmsg("account \"%s\" was already changed by the current command",
+							text_to_cstring(account->id))));
+			break;
+		default:
+			elog(ERROR, "unexpected result of locking an account: %d", result);
+	}
+	ExecClearTuple(direct->slot);
+}
+
+/* LedgerPath.lock */
+static void
+direct_lock(LedgerWork *work)
+{
+	AccountSet *set = &work->accounts;
+	Direct	   *direct = work->path_state = open_accounts(work);
+
+	for (int i = 0; i < set->count; i++)
+	{
+		Account    *account = set->sorted[i];
+		ItemPointerData root;
+
+		if (i % 256 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (account->want == ACCOUNT_ANY_SHARD)
+		{
+			account->hint = find_any(direct, account->id);
+			if (account->hint != NULL)
+				lock_row(work, direct, account);
+			continue;
+		}
+		for (int shard = Max(account->want, 0);
+			 shard < (account->want >= 0 ? account->want + 1 : LEDGER_MAX_SHARDS); shard++)
+		{
+			if (!find_by_key(direct, account->id, shard, &root))
+				break;
+			lock_row(work, direct, account);
+		}
+	}
+
+	/* what others committed while we waited must be seen from here on */
+	UnregisterSnapshot(direct->snapshot);
+	direct->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	direct->transfers = table_open(work->ledger.transfers->relid, NoLock);
+	(void) RelationGetIndexList(direct->transfers);
+	direct->transfers_key = index_open(direct->transfers->rd_pkindex, AccessShareLock);
+	direct->estate = CreateExecutorState();
+}
+
+/* Take in a stored transfer from the slot. */
+static TransferRow *
+take_in(TupleTableSlot *slot)
+{
+	TransferRow *row = palloc(sizeof(TransferRow));
+
+	slot_getallattrs(slot);
+	transfer_from_values(row, slot->tts_values, slot->tts_isnull);
+	ExecClearTuple(slot);
+	return row;
+}
+
+/*
+ * Look for the ids among what the index has between the first and the last of
+ * them: little, where ids rise with time.  Returns false where it is much.
+ */
+static bool
+find_by_range(Direct *direct, TupleTableSlot *slot, TransferRow **rows, TransferRow **found, int n)
+{
+	IndexScanDesc scan = keep_index_beginscan(direct->transfers, direct->transfers_key,
+											  direct->snapshot, 2);
+	ScanKeyData keys[2];
+	int			limit = n + 64;
+	int			at = 0;
+	bool		done = true;
+
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_TEXT_GE,
+				PointerGetDatum(rows[0]->id));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_TEXT_LE,
+				PointerGetDatum(rows[n - 1]->id));
+	keys[0].sk_collation = keys[1].sk_collation = direct->transfers_key->rd_indcollation[0];
+	scan->xs_want_itup = true;
+	index_rescan(scan, keys, 2, NULL, 0);
+	while (done && index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	{
+		bool		isnull;
+		text	   *id = DatumGetTextPP(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull));
+
+		while (at < n && keep_text_compare(rows[at]->id, id) < 0)
+			at++;
+		if (at < n && keep_text_equal(rows[at]->id, id) && index_fetch_heap(scan, slot))
+			found[at] = take_in(slot);
+		done = limit-- > 0;
+	}
+	index_endscan(scan);
+	return done;
+}
+
+/* Look for each id by itself. */
+static void
+find_by_id(Direct *direct, TupleTableSlot *slot, TransferRow **rows, TransferRow **found, int n)
+{
+	IndexScanDesc scan = keep_index_beginscan(direct->transfers, direct->transfers_key,
+											  direct->snapshot, 1);
+
+	for (int i = 0; i < n; i++)
+	{
+		ScanKeyData key;
+
+		if (i % 256 == 0)
+			CHECK_FOR_INTERRUPTS();
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(rows[i]->id));
+		key.sk_collation = direct->transfers_key->rd_indcollation[0];
+		index_rescan(scan, &key, 1, NULL, 0);
+		found[i] = index_getnext_slot(scan, ForwardScanDirection, slot) ? take_in(slot) : NULL;
+	}
+	index_endscan(scan);
+}
+
+/* LedgerPath.find */
+static void
+direct_find(LedgerWork *work, TransferRow **rows, TransferRow **found, int n)
+{
+	Direct	   *direct = work->path_state;
+	TupleTableSlot *slot = table_slot_create(direct->transfers, NULL);
+
+	memset(found, 0, sizeof(TransferRow *) * n);
+	if (n == 1 || !find_by_range(direct, slot, rows, found, n))
+		find_by_id(direct, slot, rows, found, n);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+static void
+set_int8(TupleTableSlot *slot, int column, int64 value)
+{
+	slot->tts_values[column] = Int64GetDatum(value);
+	slot->tts_isnull[column] = value == LEDGER_NULL;
+}
+
+static void
+set_pointer(TupleTableSlot *slot, int column, const void *value)
+{
+	slot->tts_values[column] = PointerGetDatum(value);
+	slot->tts_isnull[column] = value == NULL;
+}
+
+/* Fill a slot with a new transfer. */
+static void
+fill_transfer(TupleTableSlot *slot, const TransferRow *row)
+{
+	const char *reason = transfer_reason_name(row->reason);
+
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, sizeof(bool) * TRANSFER_NCOLS);
+	set_pointer(slot, TRANSFER_COL_ID, row->id);
+	set_pointer(slot, TRANSFER_COL_STATUS, cstring_to_text(transfer_status_name(row->status)));
+	set_pointer(slot, TRANSFER_COL_REASON, reason ? cstring_to_text(reason) : NULL);
+	set_pointer(slot, TRANSFER_COL_FROM, row->from);
+	set_pointer(slot, TRANSFER_COL_TO, row->to);
+	slot->tts_values[TRANSFER_COL_FROM_SHARD] = Int16GetDatum(row->from_shard);
+	slot->tts_values[TRANSFER_COL_TO_SHARD] = Int16GetDatum(row->to_shard);
+	slot->tts_isnull[TRANSFER_COL_FROM_SHARD] = slot->tts_isnull[TRANSFER_COL_TO_SHARD] = false;
+	set_int8(slot, TRANSFER_COL_AMOUNT, row->amount);
+	set_int8(slot, TRANSFER_COL_FROM_BALANCE, row->from_balance);
+	set_int8(slot, TRANSFER_COL_TO_BALANCE, row->to_balance);
+	slot->tts_values[TRANSFER_COL_CREATED] = TimestampTzGetDatum(row->created);
+	slot->tts_isnull[TRANSFER_COL_CREATED] = false;
+	slot->tts_values[TRANSFER_COL_EXPIRES] = TimestampTzGetDatum(row->expires);
+	slot->tts_isnull[TRANSFER_COL_EXPIRES] = row->expires == NO_TIME;
+	set_pointer(slot, TRANSFER_COL_HOLD, row->hold);
+	set_int8(slot, TRANSFER_COL_HELD, row->held);
+	set_int8(slot, TRANSFER_COL_PART, row->part);
+	set_pointer(slot, TRANSFER_COL_REVERSES, row->reverses);
+	slot->tts_values[TRANSFER_COL_FORCE] = BoolGetDatum(row->force);
+	slot->tts_isnull[TRANSFER_COL_FORCE] = row->reverses == NULL;
+	set_int8(slot, TRANSFER_COL_FROM_VERSION, row->from_version);
+	set_int8(slot, TRANSFER_COL_TO_VERSION, row->to_version);
+	set_pointer(slot, TRANSFER_COL_CHAIN, row->chain);
+	set_pointer(slot, TRANSFER_COL_METADATA, DatumGetPointer(row->metadata));
+	ExecStoreVirtualTuple(slot);
+}
+
+/* Open a table's indexes for writing. */
+static ResultRelInfo *
+open_indexes(Relation rel, bool speculative)
+{
+	ResultRelInfo *rri = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(rri, rel, 0, NULL, 0);
+	ExecOpenIndices(rri, speculative);
+	return rri;
+}
+
+/*
+ * Insert one row as ON CONFLICT DO NOTHING does: false where somebody else has
+ * its id, after waiting for him if need be.  Without a subtransaction, an
+ * error would be too late.
+ */
+static bool
+insert_one(Direct *direct, TupleTableSlot *slot)
+{
+	List	   *arbiters = list_make1_oid(RelationGetRelid(direct->transfers_key));
+	ItemPointerData conflict;
+	uint32		token;
+	bool		lost = false;
+
+	ItemPointerSetInvalid(&slot->tts_tid);
+	slot->tts_tableOid = RelationGetRelid(direct->transfers);
+	if (!keep_check_index_constraints(direct->transfers_rri, slot, direct->estate, &conflict,
+									  arbiters))
+		return false;
+	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	table_tuple_insert_speculative(direct->transfers, slot, GetCurrentCommandId(true), 0, NULL,
+								   token);
+	(void) keep_insert_index_tuples(direct->transfers_rri, slot, direct->estate, false, &lost,
+									arbiters, KEEP_INDEX_UPDATE_NONE);
+	table_tuple_complete_speculative(direct->transfers, slot, token, !lost);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	return !lost;
+}
+
+/* LedgerPath.insert; in a subtransaction an id that is taken is an error (23505). */
+static bool
+direct_insert(LedgerWork *work, TransferRow **rows, int n)
+{
+	Direct	   *direct = work->path_state;
+	int			nslots = Min(n, CHUNK);
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
+	CommandId	command = GetCurrentCommandId(true);
+	bool		inserted = true;
+
+	for (int i = 0; i < nslots; i++)
+		slots[i] = table_slot_create(direct->transfers, NULL);
+	direct->transfers_rri = open_indexes(direct->transfers, !work->subtransaction);
+	for (int start = 0; start < n; start += nslots)
+	{
+		int			count = Min(nslots, n - start);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < count; i++)
+			fill_transfer(slots[i], rows[start + i]);
+		if (!work->subtransaction)
+		{
+			inserted = insert_one(direct, slots[0]);
+			break;
+		}
+		table_multi_insert(direct->transfers, slots, count, command, 0, NULL);
+		for (int i = 0; i < count; i++)
+		{
+			list_free(keep_insert_index_tuples(direct->transfers_rri, slots[i], direct->estate,
+											   false, (bool *) NULL, NIL,
+											   KEEP_INDEX_UPDATE_NONE));
+			ResetPerTupleExprContext(direct->estate);
+		}
+	}
+	for (int i = 0; i < nslots; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	return inserted;
+}
+
+/* Fill a slot with the new version of an account's row. */
+static void
+fill_account(TupleTableSlot *slot, const Account *account, const AccountRow *row)
+{
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, false, sizeof(bool) * ACCOUNT_NCOLS);
+	slot->tts_values[ACCOUNT_COL_ID] = PointerGetDatum(account->id);
+	slot->tts_values[ACCOUNT_COL_SHARD] = Int16GetDatum(row->shard);
+	slot->tts_values[ACCOUNT_COL_SHARDS] = Int16GetDatum(account->shards);
+	slot->tts_values[ACCOUNT_COL_UNIT] = PointerGetDatum(account->unit);
+	slot->tts_values[ACCOUNT_COL_FROZEN] = BoolGetDatum(account->frozen);
+	set_int8(slot, ACCOUNT_COL_DEBITS_POSTED, row->now.debits_posted);
+	set_int8(slot, ACCOUNT_COL_CREDITS_POSTED, row->now.credits_posted);
+	set_int8(slot, ACCOUNT_COL_DEBITS_PENDING, row->now.debits_pending + row->over_debits);
+	set_int8(slot, ACCOUNT_COL_CREDITS_PENDING, row->now.credits_pending + row->over_credits);
+	set_int8(slot, ACCOUNT_COL_VERSION, row->now.version);
+	slot->tts_values[ACCOUNT_COL_CREATED] = TimestampTzGetDatum(row->created);
+	set_int8(slot, ACCOUNT_COL_MIN, account->min);
+	set_int8(slot, ACCOUNT_COL_MAX, account->max);
+	set_int8(slot, ACCOUNT_COL_FLOOR, row->floor);
+	set_int8(slot, ACCOUNT_COL_CEILING, row->ceiling);
+	set_pointer(slot, ACCOUNT_COL_OPENED, DatumGetPointer(row->opened));
+	ExecStoreVirtualTuple(slot);
+}
+
+/* Write the new version of a row that we have locked. */
+static void
+update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
+{
+	TupleTableSlot *slot = direct->slot;
+	KeepIndexUpdate indexes = KEEP_INDEX_UPDATE_NONE;
+	TM_FailureData failure;
+	LockTupleMode lockmode;
+	TM_Result	result;
+
+	fill_account(slot, account, row);
+	result = table_tuple_update(direct->accounts, &row->tid, slot, command, direct->snapshot,
+								InvalidSnapshot, true, &failure, &lockmode, &indexes);
+	if (result != TM_Ok)
+		elog(ERROR, "unexpected result of updating a locked account: %d", result);
+	if (indexes == KEEP_INDEX_UPDATE_NONE)
+		return;
+	/* the row could not stay on its page: it has a new root */
+	if (direct->accounts_rri == NULL)
+		direct->accounts_rri = open_indexes(direct->accounts, false);
+	list_free(keep_insert_index_tuples(direct->accounts_rri, slot, direct->estate, true,
+									   (bool *) NULL, NIL, indexes));
+	ResetPerTupleExprContext(direct->estate);
+	if (account->hint != NULL && ((Hint *) account->hint)->shard == row->shard)
+		((Hint *) account->hint)->root = slot->tts_tid;
+}
+
+/* LedgerPath.write */
+static void
+direct_write(LedgerWork *work)
+{
+	Direct	   *direct = work->path_state;
+	AccountSet *set = &work->accounts;
+	CommandId	command = GetCurrentCommandId(true);
+	bool		others = false;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		Account    *account = set->sorted[i];
+
+		if (i % 256 == 0)
+			CHECK_FOR_INTERRUPTS();
+		for (int r = 0; r < account->nrows; r++)
+		{
+			AccountRow *row = &account->rows[r];
+
+			if (!row->dirty)
+				continue;
+			if (!ItemPointerIsValid(&row->tid))
+			{
+				others = true;
+				continue;
+			}
+			update_row(direct, account, row, command);
+			row->dirty = false;
+		}
+	}
+	/* rows that were only locked because they were free, through SPI */
+	if (others)
+		ledger_spi_path.write(work);
+}
+
+/* LedgerPath.end */
+static void
+direct_end(LedgerWork *work)
+{
+	Direct	   *direct = work->path_state;
+
+	if (direct->accounts_rri != NULL)
+		ExecCloseIndices(direct->accounts_rri);
+	if (direct->transfers_rri != NULL)
+		ExecCloseIndices(direct->transfers_rri);
+	FreeExecutorState(direct->estate);
+	index_close(direct->transfers_key, AccessShareLock);
+	table_close(direct->transfers, NoLock);
+	close_accounts(direct);
+}
+
+const LedgerPath ledger_direct_path = {
+	.begin = direct_begin,
+	.lock = direct_lock,
+	.find = direct_find,
+	.insert = direct_insert,
+	.write = direct_write,
+	.end = direct_end,
+};

@@ -207,13 +207,14 @@ release_due(LedgerWork *work, Hold *hold)
 	AccountRow *from_row = from->found ? account_row(from, hold->from_shard) : NULL;
 	AccountRow *to_row = to->found ? account_row(to, hold->to_shard) : NULL;
 	TransferRow wanted;
-	TransferRow *row = &wanted;
+	TransferRow *asked = &wanted;
+	TransferRow *row;
 
 	if (from_row == NULL || to_row == NULL)
 		return;
 	/* it may have been posted or voided before its accounts were locked */
 	wanted.id = hold->id;
-	work->path->find(work, &row, &row, 1);
+	work->path->find(work, &asked, &row, 1);
 	if (row == NULL || row->status != TRANSFER_PENDING)
 		return;
 	leave_out(from_row, true, hold->held);

@@ -17,9 +17,9 @@ typedef struct LedgerWork LedgerWork;
  */
 typedef struct LedgerPath
 {
-	/* once a call; says whether it needs a subtransaction */
+	/* once a call: says whether it needs a subtransaction */
 	void		(*begin) (LedgerWork *work);
-	/* lock the accounts of the work's set, in order, and take them in */
+	/* begins an attempt: lock the accounts of the work's set, in order, and take them in */
 	void		(*lock) (LedgerWork *work);
 	/* find which of the ids are there: found[i] is set to the row of rows[i]->id, or NULL */
 	void		(*find) (LedgerWork *work, TransferRow **rows, TransferRow **found, int n);
@@ -27,7 +27,7 @@ typedef struct LedgerPath
 	bool		(*insert) (LedgerWork *work, TransferRow **rows, int n);
 	/* write the accounts' dirty rows */
 	void		(*write) (LedgerWork *work);
-	/* let go of what begin() opened; not called after an error */
+	/* ends an attempt of which something stays */
 	void		(*end) (LedgerWork *work);
 } LedgerPath;
 

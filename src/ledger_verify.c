@@ -96,8 +96,9 @@ static const Rule rules[] = {
 		" OR min(unit) <> max(unit) OR min(frozen::int4) <> max(frozen::int4)"
 		" OR min(min_balance) <> max(min_balance) OR count(min_balance) NOT IN (0, count(*))"
 		" OR min(max_balance) <> max(max_balance) OR count(max_balance) NOT IN (0, count(*))"
-		" OR max(shards) > 1 AND (sum(floor) IS DISTINCT FROM min(min_balance)"
-		" OR sum(ceiling) IS DISTINCT FROM min(max_balance)) ORDER BY id"
+		" OR max(shards) > 1 AND ((sum(floor) >= min(min_balance)) IS NOT TRUE"
+		" AND count(min_balance) > 0 OR (sum(ceiling) <= min(max_balance)) IS NOT TRUE"
+		" AND count(max_balance) > 0) ORDER BY id"
 	},
 };
 

@@ -105,7 +105,10 @@ attempt_in_subtransaction(LedgerWork *work, LedgerDecide decide, void *arg)
 	{
 		done = attempt(work, decide, arg);
 		if (done)
+		{
+			work->path->end(work);
 			ReleaseCurrentSubTransaction();
+		}
 		else
 			RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
@@ -157,9 +160,13 @@ ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg)
 					 errdetail("Others keep storing the same ones.")));
 		/* without those that were only locked because they were free */
 		account_set_truncate(&work->accounts, naccounts);
-		done = work->subtransaction ? attempt_in_subtransaction(work, decide, arg)
-			: attempt(work, decide, arg);
+		if (work->subtransaction)
+			done = attempt_in_subtransaction(work, decide, arg);
+		else
+		{
+			done = attempt(work, decide, arg);
+			work->path->end(work);
+		}
 	}
-	work->path->end(work);
 	CommandCounterIncrement();
 }

@@ -206,6 +206,7 @@ build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
 	table->clock = keep_clock_sql();
 	table->options = kind->parse_options(rel, options);
 	table->plans = palloc0(sizeof(SPIPlanPtr) * kind->nstatements);
+	table->local = NULL;
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	table->context = context;

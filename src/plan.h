@@ -44,6 +44,7 @@ typedef struct KeepTable
 	const char *clock;			/* what statements read the clock by */
 	void	   *options;		/* of the kind's own type */
 	SPIPlanPtr *plans;			/* one a statement, NULL until first used */
+	void	   *local;			/* what else the kind keeps in "context", or NULL */
 } KeepTable;
 
 extern void keep_plan_init(void);

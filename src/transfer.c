@@ -22,11 +22,12 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-/* How often a batch is gone through again because chains that failed were mixed with others. */
-#define MAX_PASSES 16
-
-/* Raise an error about an item of a batch; "number" counts from 1, 0 is a single one. */
-#define ITEM_CONTEXT(number) ((number) > 0 ? errcontext("item %d of the batch", (number)) : 0)
+/*
+ * A batch is gone through again where a chain that failed was mixed with other
+ * items: until it has been gone through this often, or that many items have.
+ */
+#define MAX_PASSES		16
+#define MAX_PASSED		4000000
 
 /* A batch of items, all of them empty, in the current memory context. */
 void
@@ -50,12 +51,9 @@ transfer_batch_init(TransferBatch *batch, int nitems)
 	account_set_init(&batch->work.accounts, 2 * nitems);
 }
 
-/*
- * Refuse (22023) an id, an account or a chain that is empty or too long.
- * "number" is its item's place in a batch, from 1, or 0.
- */
+/* Refuse (22023) an id, an account or a chain that is empty or too long. */
 void
-transfer_check_name(const text *name, const char *what, int number)
+transfer_check_name(const text *name, const char *what)
 {
 	Size		length = VARSIZE_ANY_EXHDR(name);
 
@@ -65,8 +63,7 @@ transfer_check_name(const text *name, const char *what, int number)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 length == 0 ? errmsg("%s must not be empty", what) : errmsg("%s is too long", what),
 			 length == 0 ? 0 : errdetail("It has %zu bytes, the limit is %d.", length,
-										 TRANSFER_MAX_NAME),
-			 ITEM_CONTEXT(number)));
+										 TRANSFER_MAX_NAME)));
 }
 
 /*
@@ -75,26 +72,24 @@ transfer_check_name(const text *name, const char *what, int number)
  * amount that is not above zero, and for a hold that is not.
  */
 void
-transfer_check_request(const TransferItem *item, int number)
+transfer_check_request(const TransferItem *item)
 {
 	const TransferRow *row = &item->row;
 
-	transfer_check_name(row->id, "transfer id", number);
-	transfer_check_name(row->from, "account", number);
-	transfer_check_name(row->to, "account", number);
+	transfer_check_name(row->id, "transfer id");
+	transfer_check_name(row->from, "account");
+	transfer_check_name(row->to, "account");
 	if (row->chain != NULL)
-		transfer_check_name(row->chain, "chain", number);
+		transfer_check_name(row->chain, "chain");
 	if (keep_text_compare(row->from, row->to) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("transfer from account \"%s\" to itself", text_to_cstring(row->from)),
-				 ITEM_CONTEXT(number)));
+				 errmsg("transfer from account \"%s\" to itself", text_to_cstring(row->from))));
 	if (item->asked <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("amount must be above zero"),
-				 errdetail("It is " INT64_FORMAT ".", item->asked),
-				 ITEM_CONTEXT(number)));
+				 errdetail("It is " INT64_FORMAT ".", item->asked)));
 	if (row->hold != NULL)
 		keep_clock_check_span(row->hold, "hold", false);
 }
@@ -102,7 +97,7 @@ transfer_check_request(const TransferItem *item, int number)
 static bool
 same_text(const text *a, const text *b)
 {
-	return a != NULL && b != NULL && keep_text_compare(a, b) == 0;
+	return a != NULL && b != NULL && keep_text_equal(a, b);
 }
 
 /* Did whoever stored this row ask for the same as this item does? */
@@ -395,14 +390,12 @@ restore(TransferBatch *batch)
 }
 
 /*
- * Go through all items once.  Returns false where a chain has failed among
- * whose items others stood: these must be decided again without it.
+ * Go through all items once.  Returns false as soon as a chain fails among whose
+ * items others stand: these must be decided again without it.
  */
 static bool
 pass(TransferBatch *batch)
 {
-	bool		final = true;
-
 	for (int i = 0; i < batch->nitems; i++)
 	{
 		TransferItem *item = &batch->items[i];
@@ -425,9 +418,9 @@ pass(TransferBatch *batch)
 		chain->last = i;
 		chain->passed++;
 		if (!decide_item(&batch->work, item) && !fail_chain(batch, chain, item))
-			final = false;
+			return false;
 	}
-	return final;
+	return true;
 }
 
 /* Decide all items, in input order, as if chains that fail had not been there. */
@@ -438,7 +431,7 @@ decide_items(TransferBatch *batch)
 		batch->chains[i].failed = false;
 	for (int i = 0; i < batch->nitems; i++)
 		batch->items[i].culprit = false;
-	for (int passes = 0; passes < MAX_PASSES; passes++)
+	for (int passes = 0; passes < Max(MAX_PASSES, MAX_PASSED / batch->nitems); passes++)
 	{
 		restore(batch);
 		if (pass(batch))

@@ -31,10 +31,9 @@ typedef struct TransferItem
 	bool		culprit;		/* its chain failed for it */
 } TransferItem;
 
-/* Items with one label, which succeed or fail together. */
+/* Items with the same label, which succeed or fail together. */
 typedef struct TransferChain
 {
-	text	   *label;
 	int			first;			/* its first item */
 	int			last;			/* the latest item that was passed, or -1 */
 	int			passed;			/* how many were */
@@ -53,8 +52,8 @@ typedef struct TransferBatch
 
 extern void transfer_batch_init(TransferBatch *batch, int nitems);
 extern void transfer_batch_run(TransferBatch *batch);
-extern void transfer_check_name(const text *name, const char *what, int number);
-extern void transfer_check_request(const TransferItem *item, int number);
+extern void transfer_check_name(const text *name, const char *what);
+extern void transfer_check_request(const TransferItem *item);
 extern bool transfer_same_request(const TransferItem *item, const TransferRow *stored);
 extern void transfer_mismatch_error(const text *id, const TransferRow *stored);
 extern bool transfer_item_answer(const TransferItem *item, TimestampTz now,

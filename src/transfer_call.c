@@ -71,7 +71,7 @@ keep_transfer(PG_FUNCTION_ARGS)
 		item->row.hold = PG_GETARG_INTERVAL_P(5);
 	if (!PG_ARGISNULL(6))
 		item->row.metadata = PG_GETARG_DATUM(6);
-	transfer_check_request(item, 0);
+	transfer_check_request(item);
 	return run_single(&batch, fcinfo);
 }
 
@@ -118,8 +118,8 @@ keep_reverse_transfer(PG_FUNCTION_ARGS)
 	item->row.part = item->asked;
 	item->row.force = PG_GETARG_BOOL(4);
 	item->row.reverses = original_id;
-	transfer_check_name(item->row.id, "transfer id", 0);
-	transfer_check_name(original_id, "transfer id", 0);
+	transfer_check_name(item->row.id, "transfer id");
+	transfer_check_name(original_id, "transfer id");
 	if (item->asked != LEDGER_NULL && item->asked <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

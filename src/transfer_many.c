@@ -29,6 +29,13 @@ typedef struct Elements
 	bool	   *nulls;
 } Elements;
 
+/* Error context callback: which item of a batch is being read? */
+static void
+item_context(void *arg)
+{
+	errcontext("item %d of the batch", *(int *) arg);
+}
+
 /* Refuse (22023) a batch of no items, or of too many. */
 static void
 check_count(int n)
@@ -91,25 +98,26 @@ element(const Elements *elements, int i)
 static void
 number_chains(TransferBatch *batch)
 {
-	AccountSet	labels;			/* chains have names as accounts do */
+	KeepTextMap *labels = keep_textmap_create(CurrentMemoryContext, 16);
 
-	account_set_init(&labels, 16);
-	batch->chains = palloc(sizeof(TransferChain) * batch->nitems);
+	batch->chains = palloc0(sizeof(TransferChain) * batch->nitems);
 	for (int i = 0; i < batch->nitems; i++)
 	{
 		TransferItem *item = &batch->items[i];
-		Account    *label;
+		TransferChain *chain;
+		void	  **entry;
+		bool		found;
 
 		if (item->row.chain == NULL)
 			continue;
-		label = account_set_find(&labels, item->row.chain);
-		if (label == NULL)
+		entry = keep_textmap_insert(labels, item->row.chain, &found);
+		if (!found)
 		{
-			label = account_set_add(&labels, item->row.chain, batch->nchains);
-			batch->chains[batch->nchains].label = item->row.chain;
-			batch->chains[batch->nchains++].first = i;
+			*entry = chain = &batch->chains[batch->nchains++];
+			chain->first = i;
 		}
-		item->chain = label->want;
+		chain = *entry;
+		item->chain = chain - batch->chains;
 	}
 }
 
@@ -117,6 +125,8 @@ number_chains(TransferBatch *batch)
 static void
 read_items(TransferBatch *batch, FunctionCallInfo fcinfo)
 {
+	ErrorContextCallback context;
+	int			number = 0;
 	int			n = -1;
 	Elements	ids = array_arg(fcinfo, 1, "ids", TEXTOID, true, &n);
 	Elements	froms = array_arg(fcinfo, 2, "from_accounts", TEXTOID, true, &n);
@@ -127,10 +137,15 @@ read_items(TransferBatch *batch, FunctionCallInfo fcinfo)
 	Elements	chains = array_arg(fcinfo, 7, "chains", TEXTOID, false, &n);
 
 	transfer_batch_init(batch, n);
+	context.callback = item_context;
+	context.arg = &number;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 	for (int i = 0; i < n; i++)
 	{
 		TransferItem *item = &batch->items[i];
 
+		number = i + 1;
 		if (i % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
 		item->row.id = DatumGetTextPP(ids.values[i]);
@@ -141,8 +156,9 @@ read_items(TransferBatch *batch, FunctionCallInfo fcinfo)
 		item->row.metadata = element(&metadata, i);
 		if (element(&chains, i) != 0)
 			item->row.chain = DatumGetTextPP(element(&chains, i));
-		transfer_check_request(item, i + 1);
+		transfer_check_request(item);
 	}
+	error_context_stack = context.previous;
 	if (chains.values != NULL)
 		number_chains(batch);
 }
@@ -219,7 +235,7 @@ keep_transfer_many(PG_FUNCTION_ARGS)
 
 /* A member of an item, as text; NULL where it is missing or null. */
 static text *
-text_member(JsonbContainer *object, const char *name, int number)
+text_member(JsonbContainer *object, const char *name)
 {
 	JsonbValue	value;
 
@@ -229,28 +245,26 @@ text_member(JsonbContainer *object, const char *name, int number)
 	if (value.type != jbvString)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" of a transfer must be a string", name),
-				 errcontext("item %d of the batch", number)));
+				 errmsg("\"%s\" of a transfer must be a string", name)));
 	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
 }
 
 /* The same, but required. */
 static text *
-required_member(JsonbContainer *object, const char *name, int number)
+required_member(JsonbContainer *object, const char *name)
 {
-	text	   *value = text_member(object, name, number);
+	text	   *value = text_member(object, name);
 
 	if (value == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("a transfer must have \"%s\"", name),
-				 errcontext("item %d of the batch", number)));
+				 errmsg("a transfer must have \"%s\"", name)));
 	return value;
 }
 
 /* The amount of an item: a whole number that fits bigint. */
 static int64
-amount_member(JsonbContainer *object, int number)
+amount_member(JsonbContainer *object)
 {
 	JsonbValue	value;
 	Numeric		amount;
@@ -259,8 +273,7 @@ amount_member(JsonbContainer *object, int number)
 		value.type == jbvNull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("a transfer must have \"amount\""),
-				 errcontext("item %d of the batch", number)));
+				 errmsg("a transfer must have \"amount\"")));
 	amount = value.type == jbvNumeric ? value.val.numeric : NULL;
 	if (amount == NULL ||
 		!DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(amount),
@@ -270,14 +283,13 @@ amount_member(JsonbContainer *object, int number)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"amount\" of a transfer must be a whole number"),
-				 errhint("Amounts are in minor units."),
-				 errcontext("item %d of the batch", number)));
+				 errhint("Amounts are in minor units.")));
 	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(amount)));
 }
 
 /* Refuse (22023) a member that is none of an item's: a misspelt one would be missed. */
 static void
-check_members(JsonbContainer *object, int number)
+check_members(JsonbContainer *object)
 {
 	static const char *const names[] = {
 		"id", "from_account", "to_account", "amount", "hold", "metadata", "chain"
@@ -301,8 +313,7 @@ check_members(JsonbContainer *object, int number)
 					 errmsg("unknown member of a transfer: \"%s\"",
 							pnstrdup(member.val.string.val, member.val.string.len)),
 					 errhint("Members are id, from_account, to_account, amount, hold, metadata "
-							 "and chain."),
-					 errcontext("item %d of the batch", number)));
+							 "and chain.")));
 		(void) JsonbIteratorNext(&it, &member, true);
 	}
 }
@@ -311,16 +322,15 @@ check_members(JsonbContainer *object, int number)
 static void
 read_object(TransferItem *item, JsonbContainer *object)
 {
-	int			number = item->number + 1;
 	text	   *hold;
 	JsonbValue	metadata;
 
-	check_members(object, number);
-	item->row.id = required_member(object, "id", number);
-	item->row.from = required_member(object, "from_account", number);
-	item->row.to = required_member(object, "to_account", number);
-	item->row.amount = item->asked = amount_member(object, number);
-	hold = text_member(object, "hold", number);
+	check_members(object);
+	item->row.id = required_member(object, "id");
+	item->row.from = required_member(object, "from_account");
+	item->row.to = required_member(object, "to_account");
+	item->row.amount = item->asked = amount_member(object);
+	hold = text_member(object, "hold");
 	if (hold != NULL)
 	{
 		Datum		span = DirectFunctionCall3(interval_in, CStringGetDatum(text_to_cstring(hold)),
@@ -331,8 +341,8 @@ read_object(TransferItem *item, JsonbContainer *object)
 	if (getKeyJsonValueFromContainer(object, "metadata", strlen("metadata"), &metadata) != NULL &&
 		metadata.type != jbvNull)
 		item->row.metadata = JsonbPGetDatum(JsonbValueToJsonb(&metadata));
-	item->row.chain = text_member(object, "chain", number);
-	transfer_check_request(item, number);
+	item->row.chain = text_member(object, "chain");
+	transfer_check_request(item);
 }
 
 /* Fill in the items of a batch from an array of JSON objects. */
@@ -342,7 +352,8 @@ read_json(TransferBatch *batch, Jsonb *items)
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	value;
-	int			n = 0;
+	ErrorContextCallback context;
+	int			number = 0;
 
 	if (!JB_ROOT_IS_ARRAY(items) || JB_ROOT_IS_SCALAR(items))
 		ereport(ERROR,
@@ -350,19 +361,24 @@ read_json(TransferBatch *batch, Jsonb *items)
 				 errmsg("items must be a JSON array of objects")));
 	check_count(JB_ROOT_COUNT(items));
 	transfer_batch_init(batch, JB_ROOT_COUNT(items));
+	context.callback = item_context;
+	context.arg = &number;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 	it = JsonbIteratorInit(&items->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
 		if (token != WJB_ELEM)
 			continue;
 		CHECK_FOR_INTERRUPTS();
+		number++;
 		if (value.type != jbvBinary || !JsonContainerIsObject(value.val.binary.data))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("items must be a JSON array of objects"),
-					 errcontext("item %d of the batch", n + 1)));
-		read_object(&batch->items[n++], value.val.binary.data);
+					 errmsg("items must be a JSON array of objects")));
+		read_object(&batch->items[number - 1], value.val.binary.data);
 	}
+	error_context_stack = context.previous;
 	number_chains(batch);
 }
 

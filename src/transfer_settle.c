@@ -135,6 +135,9 @@ answer_ended(Settlement *call)
 	TransferRow *row = call->row;
 	bool		same;
 
+	/* a hold that is over is released: nothing is left that a void would do */
+	if (call->to == TRANSFER_VOIDED && row->status == TRANSFER_EXPIRED)
+		call->replayed = true;
 	if (call->to != row->status)
 		return;
 	/* one that was never held was posted by its own transfer, whole */
@@ -166,6 +169,7 @@ decide_end(LedgerWork *work, void *arg)
 		row->status = TRANSFER_EXPIRED;
 		release(work, row, 0);
 		write_end(call);
+		answer_ended(call);
 		return true;
 	}
 	if (call->to == TRANSFER_POSTED)
@@ -209,7 +213,7 @@ settle(FunctionCallInfo fcinfo, TransferStatus to, const char *function)
 					  ACL_SELECT | ACL_UPDATE);
 	keep_arg_require(fcinfo, 1, "id");
 	call.id = PG_GETARG_TEXT_PP(1);
-	transfer_check_name(call.id, "transfer id", 0);
+	transfer_check_name(call.id, "transfer id");
 	call.to = to;
 	call.asked = to == TRANSFER_POSTED && !PG_ARGISNULL(2) ? PG_GETARG_INT64(2) : LEDGER_NULL;
 	if (call.asked != LEDGER_NULL && call.asked <= 0)
