@@ -237,31 +237,29 @@ account_can_take(const Account *account, const AccountRow *row, int64 amount)
 	return !pg_add_s64_overflow(sum, amount, &sum) && sum <= limit;
 }
 
-static void
-check_sum(const Account *account, int64 posted, int64 pending, int64 amount, const char *what)
+/* Does a sum of these stay within the row's part of bigint's range? */
+static bool
+fits(const Account *account, int64 posted, int64 pending, int64 amount)
 {
 	int64		sum;
 
-	if (!pg_add_s64_overflow(posted, pending, &sum) &&
+	return !pg_add_s64_overflow(posted, pending, &sum) &&
 		!pg_add_s64_overflow(sum, amount, &sum) &&
-		sum <= PG_INT64_MAX / Max(account->shards, 1))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("%s of account \"%s\" would be out of range for bigint", what,
-					text_to_cstring(account->id)),
-			 account->shards > 1 ?
-			 errdetail("Each of the account's %d shards has that part of the range.",
-					   account->shards) : 0));
+		sum <= PG_INT64_MAX / Max(account->shards, 1);
 }
 
-/* Refuse (22003) an amount that would take a sum past bigint. */
-void
-account_check_sums(const Account *from, const AccountRow *from_row,
-				   const Account *to, const AccountRow *to_row, int64 amount)
+/* Would the row's debits stay within range with the amount added? */
+bool
+account_can_debit(const Account *account, const AccountRow *row, int64 amount)
 {
-	check_sum(from, from_row->now.debits_posted, from_row->now.debits_pending, amount, "debits");
-	check_sum(to, to_row->now.credits_posted, to_row->now.credits_pending, amount, "credits");
+	return fits(account, row->now.debits_posted, row->now.debits_pending, amount);
+}
+
+/* Would its credits? */
+bool
+account_can_credit(const Account *account, const AccountRow *row, int64 amount)
+{
+	return fits(account, row->now.credits_posted, row->now.credits_pending, amount);
 }
 
 /*

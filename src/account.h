@@ -98,8 +98,8 @@ extern int64 account_balance_of(const AccountRow *row);
 extern bool account_same_unit(const Account *a, const Account *b);
 extern bool account_can_pay(const Account *account, const AccountRow *row, int64 amount);
 extern bool account_can_take(const Account *account, const AccountRow *row, int64 amount);
-extern void account_check_sums(const Account *from, const AccountRow *from_row,
-							   const Account *to, const AccountRow *to_row, int64 amount);
+extern bool account_can_debit(const Account *account, const AccountRow *row, int64 amount);
+extern bool account_can_credit(const Account *account, const AccountRow *row, int64 amount);
 extern void account_share_out(Account *account);
 extern void account_shares(int64 limit, bool lower, int shards, const int64 *used,
 						   int64 *shares);

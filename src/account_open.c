@@ -17,7 +17,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#define MAX_ACCOUNT_BYTES	1024
 #define MAX_UNIT_BYTES		64
 #define BALANCE_NCOLS		10
 
@@ -32,27 +31,6 @@ typedef struct AccountCall
 	LedgerWork	work;
 	Account    *account;
 } AccountCall;
-
-/* A required text of at most that many bytes, and not empty (22023). */
-static text *
-name_arg(FunctionCallInfo fcinfo, int argno, const char *name, Size limit)
-{
-	text	   *value;
-
-	keep_arg_require(fcinfo, argno, name);
-	value = PG_GETARG_TEXT_PP(argno);
-	if (VARSIZE_ANY_EXHDR(value) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be empty", name)));
-	if (VARSIZE_ANY_EXHDR(value) > limit)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is too long", name),
-				 errdetail("It has %zu bytes, the limit is %zu.",
-						   VARSIZE_ANY_EXHDR(value), limit)));
-	return value;
-}
 
 /* A limit; NULL stands for none.  The lowest bigint stands for NULL inside. */
 static int64
@@ -93,7 +71,7 @@ int8_datum(int64 value, char *null)
 static void
 begin(AccountCall *call, FunctionCallInfo fcinfo, const char *function, AclMode rights)
 {
-	text	   *id = name_arg(fcinfo, 1, "account", MAX_ACCOUNT_BYTES);
+	text	   *id = keep_arg_name(fcinfo, 1, "account", LEDGER_MAX_NAME);
 
 	ledger_begin(&call->work, fcinfo, function, rights, 0);
 	call->work.path = &ledger_spi_path;
@@ -219,7 +197,7 @@ Datum
 keep_balance(PG_FUNCTION_ARGS)
 {
 	AccountCall call = {0};
-	text	   *id = name_arg(fcinfo, 1, "account", MAX_ACCOUNT_BYTES);
+	text	   *id = keep_arg_name(fcinfo, 1, "account", LEDGER_MAX_NAME);
 
 	keep_arg_require(fcinfo, 0, "ledger");
 	call.work.caller = CurrentMemoryContext;
@@ -326,7 +304,7 @@ Datum
 keep_open_account(PG_FUNCTION_ARGS)
 {
 	AccountCall call;
-	text	   *unit = name_arg(fcinfo, 2, "unit", MAX_UNIT_BYTES);
+	text	   *unit = keep_arg_name(fcinfo, 2, "unit", MAX_UNIT_BYTES);
 	int64		min = limit_arg(fcinfo, 3, "min_balance");
 	int64		max = limit_arg(fcinfo, 4, "max_balance");
 	int			shards;

@@ -38,6 +38,27 @@ keep_arg_span(FunctionCallInfo fcinfo, int argno, const char *name)
 	return span;
 }
 
+/* A required text of at most that many bytes, and not empty (22023). */
+text *
+keep_arg_name(FunctionCallInfo fcinfo, int argno, const char *name, Size limit)
+{
+	text	   *value;
+
+	keep_arg_require(fcinfo, argno, name);
+	value = PG_GETARG_TEXT_PP(argno);
+	if (VARSIZE_ANY_EXHDR(value) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be empty", name)));
+	if (VARSIZE_ANY_EXHDR(value) > limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is too long", name),
+				 errdetail("It has %zu bytes, the limit is %zu.",
+						   VARSIZE_ANY_EXHDR(value), limit)));
+	return value;
+}
+
 /*
  * The elements of a required one-dimensional array without NULLs, palloc'd.
  * Raises 22004 for a NULL array or element, 22023 for more dimensions.

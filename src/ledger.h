@@ -9,6 +9,8 @@
 
 #include "ledger_sql.h"
 
+#define LEDGER_MAX_NAME	1024	/* bytes of an id, an account or a chain */
+
 /* Options of the accounts table, as parsed; and where its transfers are. */
 typedef struct LedgerOptions
 {

@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "account_find.h"
 #include "compat.h"
 #include "ledger_path.h"
 
@@ -28,7 +29,6 @@
 #include "catalog/pg_am.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -39,41 +39,12 @@
 /* transfers are inserted in pieces of that many, at most */
 #define CHUNK			256
 
-/* hints kept by a backend for a ledger, at most */
-#define MAX_HINTS		50000
-
-/*
- * Where this backend last found an account's row: the root of its HOT chain.
- * Only a hint: what is found there is looked at before it is believed.
- */
-typedef struct Hint
-{
-	ItemPointerData root;
-	int16		shards;
-	int16		shard;
-} Hint;
-
-/* What a backend keeps with the accounts table, until a relcache invalidation. */
-typedef struct Hints
-{
-	MemoryContext context;
-	KeepTextMap *map;
-	int			count;
-} Hints;
-
 /* What an attempt has open. */
 typedef struct Direct
 {
-	Relation	accounts;
-	Relation	accounts_key;
+	AccountFinder finder;
 	Relation	transfers;
 	Relation	transfers_key;
-	Hints	   *hints;
-	BlockNumber nblocks;		/* of accounts: VACUUM may have cut off what hints lead to */
-	Snapshot	snapshot;
-	IndexScanDesc scan;			/* by (id, shard) */
-	IndexFetchTableData *fetch; /* by hint */
-	TupleTableSlot *slot;		/* of accounts */
 	EState	   *estate;
 	ResultRelInfo *accounts_rri;	/* NULL until indexes are needed */
 	ResultRelInfo *transfers_rri;
@@ -154,228 +125,39 @@ ledger_direct_can(LedgerWork *work)
 	return can;
 }
 
-/* What this backend knows of where accounts are. */
-static Hints *
-hints_of(KeepTable *table)
-{
-	Hints	   *hints = table->local;
-
-	if (hints != NULL)
-		return hints;
-	hints = MemoryContextAllocZero(table->context, sizeof(Hints));
-	hints->context = AllocSetContextCreate(table->context, "pg_keep hints",
-										   ALLOCSET_DEFAULT_SIZES);
-	hints->map = keep_textmap_create(hints->context, 256);
-	table->local = hints;
-	return hints;
-}
-
-/* Forget all hints where there are too many; none may be in use. */
-static void
-trim_hints(Hints *hints)
-{
-	if (hints->count < MAX_HINTS)
-		return;
-	MemoryContextReset(hints->context);
-	hints->map = keep_textmap_create(hints->context, 256);
-	hints->count = 0;
-}
-
-/* Remember where an account's row is: for this call only, where there are too many. */
-static Hint *
-add_hint(Hints *hints, text *id, ItemPointer root, int16 shards, int16 shard)
-{
-	Hint	   *hint = keep_textmap_find(hints->map, id);
-	bool		found;
-
-	if (hint == NULL && hints->count >= MAX_HINTS)
-		hint = palloc(sizeof(Hint));
-	else if (hint == NULL)
-	{
-		Size		size = VARSIZE_ANY(id);
-		text	   *key = MemoryContextAlloc(hints->context, size);
-
-		memcpy(key, id, size);
-		hint = MemoryContextAlloc(hints->context, sizeof(Hint));
-		*keep_textmap_insert(hints->map, key, &found) = hint;
-		hints->count++;
-	}
-	hint->root = *root;
-	hint->shards = shards;
-	hint->shard = shard;
-	return hint;
-}
-
-/* Open what an attempt needs to find rows of accounts. */
-static Direct *
-open_accounts(LedgerWork *work)
-{
-	Direct	   *direct = palloc0(sizeof(Direct));
-
-	direct->accounts = table_open(work->ledger.accounts->relid, NoLock);
-	direct->hints = hints_of(work->ledger.accounts);
-	direct->nblocks = RelationGetNumberOfBlocks(direct->accounts);
-	(void) RelationGetIndexList(direct->accounts);
-	direct->accounts_key = index_open(direct->accounts->rd_pkindex, AccessShareLock);
-	direct->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	direct->slot = table_slot_create(direct->accounts, NULL);
-	direct->fetch = table_index_fetch_begin(direct->accounts);
-	direct->scan = keep_index_beginscan(direct->accounts, direct->accounts_key,
-										direct->snapshot, 2);
-	return direct;
-}
-
-static void
-close_accounts(Direct *direct)
-{
-	index_endscan(direct->scan);
-	table_index_fetch_end(direct->fetch);
-	ExecDropSingleTupleTableSlot(direct->slot);
-	UnregisterSnapshot(direct->snapshot);
-	index_close(direct->accounts_key, AccessShareLock);
-	table_close(direct->accounts, NoLock);
-}
-
-/* Is the row in the slot this one? */
-static bool
-is_row(Direct *direct, text *id, int shard)
-{
-	bool		isnull;
-
-	return keep_text_equal(DatumGetTextPP(slot_getattr(direct->slot, ACCOUNT_COL_ID + 1, &isnull)),
-						   id) &&
-		DatumGetInt16(slot_getattr(direct->slot, ACCOUNT_COL_SHARD + 1, &isnull)) == shard;
-}
-
-/* Find a visible row by its key; "root" is set to where the index says it is. */
-static bool
-find_by_key(Direct *direct, text *id, int shard, ItemPointer root)
-{
-	ScanKeyData keys[2];
-	ItemPointer tid;
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(id));
-	keys[0].sk_collation = direct->accounts_key->rd_indcollation[0];
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(shard));
-	index_rescan(direct->scan, keys, 2, NULL, 0);
-	while ((tid = index_getnext_tid(direct->scan, ForwardScanDirection)) != NULL)
-	{
-		*root = *tid;
-		if (index_fetch_heap(direct->scan, direct->slot))
-			return true;
-	}
-	return false;
-}
-
-/* Find a visible row where the hint says that it is. */
-static bool
-find_by_hint(Direct *direct, const Hint *hint, text *id)
-{
-	ItemPointerData tid = hint->root;
-	bool		again = false;
-
-	return ItemPointerGetBlockNumber(&tid) < direct->nblocks &&
-		table_index_fetch_tuple(direct->fetch, &tid, direct->snapshot, direct->slot,
-								   &again, NULL) &&
-		is_row(direct, id, hint->shard);
-}
-
-/*
- * Find the row of an account that this backend books on, where any will do;
- * returns its hint, with the row in the slot, or NULL.
- */
-static Hint *
-find_any(Direct *direct, text *id)
-{
-	Hint	   *hint = keep_textmap_find(direct->hints->map, id);
-	ItemPointerData root;
-	int16		shards;
-	int16		shard;
-	bool		isnull;
-
-	if (hint != NULL && find_by_hint(direct, hint, id))
-		return hint;
-	if (!find_by_key(direct, id, 0, &root))
-		return NULL;
-	shards = DatumGetInt16(slot_getattr(direct->slot, ACCOUNT_COL_SHARDS + 1, &isnull));
-	shard = MyProcNumber % Max(shards, 1);
-	if (shard != 0 && !find_by_key(direct, id, shard, &root))
-		return NULL;
-	return add_hint(direct->hints, id, &root, shards, shard);
-}
-
 /*
  * LedgerPath.begin: a batch needs a subtransaction, since it may find that one
  * of its ids is taken when it has inserted others; so does an account in shards,
- * since it may find that one shard does not do.
+ * since one shard may not do, and one that is not there, since it may appear.
  */
 static void
 direct_begin(LedgerWork *work)
 {
-	Hints	   *hints = hints_of(work->ledger.accounts);
-	Direct	   *direct = NULL;
+	AccountHints *hints = account_hints(work->ledger.accounts);
+	AccountFinder finder;
+	bool		open = false;
 
-	trim_hints(hints);
+	account_trim_hints(hints);
 	work->subtransaction = !work->single;
 	for (int i = 0; i < work->accounts.count && !work->subtransaction; i++)
 	{
 		Account    *account = work->accounts.sorted[i];
-		Hint	   *hint;
+		AccountHint *hint;
 
 		if (account->want != ACCOUNT_ANY_SHARD)
 			continue;
-		hint = keep_textmap_find(hints->map, account->id);
+		hint = account_hint(hints, account->id);
 		if (hint == NULL)
 		{
-			if (direct == NULL)
-				direct = open_accounts(work);
-			hint = find_any(direct, account->id);
+			if (!open)
+				account_finder_open(&finder, work->ledger.accounts);
+			open = true;
+			hint = account_find_any(&finder, account->id);
 		}
-		work->subtransaction = hint != NULL && hint->shards > 1;
+		work->subtransaction = hint == NULL || hint->shards > 1;
 	}
-	if (direct != NULL)
-		close_accounts(direct);
-}
-
-/* Lock the row in the slot, in its latest version, and take it in. */
-static void
-lock_row(LedgerWork *work, Direct *direct, Account *account)
-{
-	ItemPointerData tid = direct->slot->tts_tid;
-	TM_FailureData failure;
-	TM_Result	result;
-
-	ExecClearTuple(direct->slot);
-	result = table_tuple_lock(direct->accounts, &tid, direct->snapshot, direct->slot,
-							  GetCurrentCommandId(false), LockTupleNoKeyExclusive, LockWaitBlock,
-							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION |
-							  TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS, &failure);
-	switch (result)
-	{
-		case TM_Ok:
-			slot_getallattrs(direct->slot);
-			/* opened since begin() looked: too late for a subtransaction */
-			if (!work->subtransaction && account->want == ACCOUNT_ANY_SHARD &&
-				DatumGetInt16(direct->slot->tts_values[ACCOUNT_COL_SHARDS]) > 1)
-				ereport(ERROR,
-						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						 errmsg("account \"%s\" was opened by a concurrent transaction",
-								text_to_cstring(account->id))));
-			account_from_values(&work->accounts, account, direct->slot->tts_values,
-								direct->slot->tts_isnull, &direct->slot->tts_tid);
-			break;
-		case TM_Deleted:
-			break;
-		case TM_SelfModified:
-			ereport(ERROR,
-					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-					 errmsg("account \"%s\" was already changed by the current command",
-							text_to_cstring(account->id))));
-			break;
-		default:
-			elog(ERROR, "unexpected result of locking an account: %d", result);
-	}
-	ExecClearTuple(direct->slot);
+	if (open)
+		account_finder_close(&finder);
 }
 
 /* LedgerPath.lock */
@@ -383,8 +165,10 @@ static void
 direct_lock(LedgerWork *work)
 {
 	AccountSet *set = &work->accounts;
-	Direct	   *direct = work->path_state = open_accounts(work);
+	Direct	   *direct = work->path_state = palloc0(sizeof(Direct));
+	AccountFinder *finder = &direct->finder;
 
+	account_finder_open(finder, work->ledger.accounts);
 	for (int i = 0; i < set->count; i++)
 	{
 		Account    *account = set->sorted[i];
@@ -394,23 +178,23 @@ direct_lock(LedgerWork *work)
 			CHECK_FOR_INTERRUPTS();
 		if (account->want == ACCOUNT_ANY_SHARD)
 		{
-			account->hint = find_any(direct, account->id);
+			account->hint = account_find_any(finder, account->id);
 			if (account->hint != NULL)
-				lock_row(work, direct, account);
+				account_lock_found(finder, set, account, work->subtransaction);
 			continue;
 		}
 		for (int shard = Max(account->want, 0);
 			 shard < (account->want >= 0 ? account->want + 1 : LEDGER_MAX_SHARDS); shard++)
 		{
-			if (!find_by_key(direct, account->id, shard, &root))
+			if (!account_find_shard(finder, account->id, shard, &root))
 				break;
-			lock_row(work, direct, account);
+			account_lock_found(finder, set, account, work->subtransaction);
 		}
 	}
 
 	/* what others committed while we waited must be seen from here on */
-	UnregisterSnapshot(direct->snapshot);
-	direct->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	UnregisterSnapshot(finder->snapshot);
+	finder->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	direct->transfers = table_open(work->ledger.transfers->relid, NoLock);
 	(void) RelationGetIndexList(direct->transfers);
 	direct->transfers_key = index_open(direct->transfers->rd_pkindex, AccessShareLock);
@@ -437,7 +221,7 @@ static bool
 find_by_range(Direct *direct, TupleTableSlot *slot, TransferRow **rows, TransferRow **found, int n)
 {
 	IndexScanDesc scan = keep_index_beginscan(direct->transfers, direct->transfers_key,
-											  direct->snapshot, 2);
+											  direct->finder.snapshot, 2);
 	ScanKeyData keys[2];
 	int			limit = n + 64;
 	int			at = 0;
@@ -453,7 +237,8 @@ find_by_range(Direct *direct, TupleTableSlot *slot, TransferRow **rows, Transfer
 	while (done && index_getnext_tid(scan, ForwardScanDirection) != NULL)
 	{
 		bool		isnull;
-		text	   *id = DatumGetTextPP(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull));
+		Datum		key = index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull);
+		text	   *id = DatumGetTextPP(key);
 
 		while (at < n && keep_text_compare(rows[at]->id, id) < 0)
 			at++;
@@ -470,7 +255,7 @@ static void
 find_by_id(Direct *direct, TupleTableSlot *slot, TransferRow **rows, TransferRow **found, int n)
 {
 	IndexScanDesc scan = keep_index_beginscan(direct->transfers, direct->transfers_key,
-											  direct->snapshot, 1);
+											  direct->finder.snapshot, 1);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -656,27 +441,29 @@ fill_account(TupleTableSlot *slot, const Account *account, const AccountRow *row
 static void
 update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
 {
-	TupleTableSlot *slot = direct->slot;
+	TupleTableSlot *slot = direct->finder.slot;
+	AccountHint *hint = account->hint;
 	KeepIndexUpdate indexes = KEEP_INDEX_UPDATE_NONE;
 	TM_FailureData failure;
 	LockTupleMode lockmode;
 	TM_Result	result;
 
 	fill_account(slot, account, row);
-	result = table_tuple_update(direct->accounts, &row->tid, slot, command, direct->snapshot,
-								InvalidSnapshot, true, &failure, &lockmode, &indexes);
+	result = table_tuple_update(direct->finder.rel, &row->tid, slot, command,
+								direct->finder.snapshot, InvalidSnapshot, true, &failure,
+								&lockmode, &indexes);
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result of updating a locked account: %d", result);
 	if (indexes == KEEP_INDEX_UPDATE_NONE)
 		return;
 	/* the row could not stay on its page: it has a new root */
 	if (direct->accounts_rri == NULL)
-		direct->accounts_rri = open_indexes(direct->accounts, false);
+		direct->accounts_rri = open_indexes(direct->finder.rel, false);
 	list_free(keep_insert_index_tuples(direct->accounts_rri, slot, direct->estate, true,
 									   (bool *) NULL, NIL, indexes));
 	ResetPerTupleExprContext(direct->estate);
-	if (account->hint != NULL && ((Hint *) account->hint)->shard == row->shard)
-		((Hint *) account->hint)->root = slot->tts_tid;
+	if (hint != NULL && hint->shard == row->shard)
+		hint->root = slot->tts_tid;
 }
 
 /* LedgerPath.write */
@@ -727,7 +514,7 @@ direct_end(LedgerWork *work)
 	FreeExecutorState(direct->estate);
 	index_close(direct->transfers_key, AccessShareLock);
 	table_close(direct->transfers, NoLock);
-	close_accounts(direct);
+	account_finder_close(&direct->finder);
 }
 
 const LedgerPath ledger_direct_path = {

@@ -16,7 +16,6 @@
 #include "ledger_hold.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -52,21 +51,35 @@ read_hold(uint64 row, Hold *hold)
 
 /*
  * The row of the account on the other side of a hold, locked; NULL where it is
- * not to be had.  Not at REPEATABLE READ: that a row has changed since is no
- * reason to fail a call that can do without it.
+ * not to be had.
  */
 static AccountRow *
 other_row(LedgerWork *work, text *id, int16 shard)
 {
 	Account    *other = account_set_find(&work->accounts, id);
 
-	if (other == NULL && work->may_mark && !IsolationUsesXactSnapshot())
+	if (other == NULL && work->may_mark)
 	{
 		other = account_set_add(&work->accounts, id, shard);
 		other->rows = &other->one;
 		ledger_spi_lock_free(work, other, shard);
 	}
 	return other != NULL && other->found ? account_row(other, shard) : NULL;
+}
+
+/*
+ * Lock a hold that is to be released, if it is still pending and nobody else
+ * has locked it: who has may be waiting for one of its accounts.
+ */
+static bool
+lock_hold(LedgerWork *work, const Hold *hold)
+{
+	Datum		param = PointerGetDatum(hold->id);
+	bool		locked = keep_run(work->ledger.transfers, TRANSFER_LOCK_HOLD, &param, NULL,
+								  false) == 1;
+
+	SPI_freetuptable(SPI_tuptable);
+	return locked;
 }
 
 /* A hold counts as nothing on this row from now on, though the table still has it. */
@@ -128,7 +141,7 @@ ledger_look_at_holds(LedgerWork *work, Account *account)
 		if (other_side == NULL)
 			continue;
 		leave_out(other_side, !debit, hold->held);
-		if (!work->may_mark)
+		if (!work->may_mark || !lock_hold(work, hold))
 			continue;
 		write_out(row, debit, hold->held);
 		write_out(other_side, !debit, hold->held);
@@ -206,16 +219,9 @@ release_due(LedgerWork *work, Hold *hold)
 	Account    *to = account_set_find(&work->accounts, hold->to);
 	AccountRow *from_row = from->found ? account_row(from, hold->from_shard) : NULL;
 	AccountRow *to_row = to->found ? account_row(to, hold->to_shard) : NULL;
-	TransferRow wanted;
-	TransferRow *asked = &wanted;
-	TransferRow *row;
 
-	if (from_row == NULL || to_row == NULL)
-		return;
 	/* it may have been posted or voided before its accounts were locked */
-	wanted.id = hold->id;
-	work->path->find(work, &asked, &row, 1);
-	if (row == NULL || row->status != TRANSFER_PENDING)
+	if (from_row == NULL || to_row == NULL || !lock_hold(work, hold))
 		return;
 	leave_out(from_row, true, hold->held);
 	leave_out(to_row, false, hold->held);

@@ -41,7 +41,9 @@ struct LedgerWork
 	MemoryContext caller;		/* where results go */
 	bool		single;			/* at most one transfer is inserted */
 	bool		subtransaction; /* can locks be given back? */
+	int			looks;			/* how often an account had appeared */
 	bool		may_mark;		/* may holds that are over be marked as such? */
+	bool		tentative;		/* the attempt will be done again with more accounts */
 	List	   *expired;		/* ids (text) of holds that are over, to be marked */
 	List	   *refused;		/* ids (text) that could not be inserted */
 };

@@ -58,6 +58,12 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 		" AND a.shard OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE SKIP LOCKED",
 		{TEXTOID, INT4OID}
 	},
+	/* a row if any of the accounts is there */
+	[ACCOUNT_EXISTS] = {
+		"SELECT FROM {table} AS a WHERE a.id OPERATOR(pg_catalog.=) ANY ($1)"
+		" AND a.shard OPERATOR(pg_catalog.=) 0 LIMIT 1",
+		{TYPE_TEXTS}
+	},
 	/* new counters for locked rows */
 	[ACCOUNT_UPDATE] = {
 		"UPDATE {table} AS a SET debits_posted = u.debits_posted"
@@ -106,6 +112,12 @@ const KeepStatement transfer_statements[TRANSFER_NSTATEMENTS] = {
 	},
 	[TRANSFER_LOCK] = {
 		"SELECT " TRANSFER_COLUMNS " FROM {table} AS t" TRANSFER_BY_ID " FOR NO KEY UPDATE",
+		{TEXTOID}
+	},
+	/* a row if it is still pending and nobody else has it locked */
+	[TRANSFER_LOCK_HOLD] = {
+		"SELECT FROM {table} AS t" TRANSFER_BY_ID " AND " OPEN_HOLD
+		" FOR NO KEY UPDATE SKIP LOCKED",
 		{TEXTOID}
 	},
 	/* ids ascending: calls that insert the same ones wait for each other, but not in a circle */

@@ -163,9 +163,8 @@ keep_statement(PG_FUNCTION_ARGS)
 	int			max_rows;
 
 	keep_arg_require(fcinfo, 0, "ledger");
-	keep_arg_require(fcinfo, 1, "account");
+	account = keep_arg_name(fcinfo, 1, "account", LEDGER_MAX_NAME);
 	keep_arg_require(fcinfo, 3, "max_rows");
-	account = PG_GETARG_TEXT_PP(1);
 	max_rows = PG_GETARG_INT32(3);
 	if (max_rows < 1)
 		ereport(ERROR,

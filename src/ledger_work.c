@@ -26,7 +26,10 @@
 #include "utils/rls.h"
 
 /* A call that has started over this often has met a rival each time. */
-#define MAX_ATTEMPTS 1000
+#define MAX_ATTEMPTS	1000
+
+/* So often it does because an account has appeared. */
+#define MAX_LOOKS		3
 
 static bool direct_access = true;
 
@@ -40,6 +43,28 @@ ledger_work_init(void)
 							 &direct_access, true, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
+/*
+ * Is one of the accounts there that were not found?  It may have been opened in
+ * a transaction that we have waited for, whose other writes we have seen.
+ */
+static bool
+has_appeared(LedgerWork *work)
+{
+	List	   *missing = NIL;
+	Datum		param;
+	bool		appeared;
+
+	for (int i = 0; i < work->accounts.count; i++)
+		if (!work->accounts.sorted[i]->found)
+			missing = lappend(missing, work->accounts.sorted[i]->id);
+	if (missing == NIL || IsolationUsesXactSnapshot())
+		return false;
+	param = ledger_texts(missing);
+	appeared = keep_run(work->ledger.accounts, ACCOUNT_EXISTS, &param, NULL, false) > 0;
+	SPI_freetuptable(SPI_tuptable);
+	return appeared;
+}
+
 /* One attempt: lock, read the clock, decide, write. */
 static bool
 attempt(LedgerWork *work, LedgerDecide decide, void *arg)
@@ -49,6 +74,12 @@ attempt(LedgerWork *work, LedgerDecide decide, void *arg)
 	account_set_reset(set);
 	work->expired = NIL;
 	work->path->lock(work);
+	/* one that can be seen but not locked (row security) is not waited for */
+	if (work->looks < MAX_LOOKS && has_appeared(work))
+	{
+		work->looks++;
+		return false;
+	}
 	work->now = keep_clock_now();
 	if (!decide(work, arg))
 		return false;
@@ -146,7 +177,12 @@ ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg)
 	bool		done = false;
 
 	account_set_sort(&work->accounts);
-	work->may_mark = pg_class_aclcheck(transfers, GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
+	/*
+	 * Not at REPEATABLE READ: that a row has changed since is no reason to
+	 * fail a call that can do without it.
+	 */
+	work->may_mark = !IsolationUsesXactSnapshot() &&
+		pg_class_aclcheck(transfers, GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
 		check_enable_rls(transfers, InvalidOid, true) != RLS_ENABLED;
 	work->path = direct_access && ledger_direct_can(work) ? &ledger_direct_path : &ledger_spi_path;
 	work->path->begin(work);

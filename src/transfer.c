@@ -57,13 +57,13 @@ transfer_check_name(const text *name, const char *what)
 {
 	Size		length = VARSIZE_ANY_EXHDR(name);
 
-	if (length >= 1 && length <= TRANSFER_MAX_NAME)
+	if (length >= 1 && length <= LEDGER_MAX_NAME)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 length == 0 ? errmsg("%s must not be empty", what) : errmsg("%s is too long", what),
 			 length == 0 ? 0 : errdetail("It has %zu bytes, the limit is %d.", length,
-										 TRANSFER_MAX_NAME)));
+										 LEDGER_MAX_NAME)));
 }
 
 /*
@@ -193,10 +193,44 @@ within_limits(LedgerWork *work, Account *account, AccountRow *row, int64 amount,
 	}
 	if (account->shards > 1 && account->want != ACCOUNT_ALL_SHARDS)
 	{
-		account->short_of = true;
+		account->short_of = work->tentative = true;
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Refuse (22003) an amount that would take a sum past bigint; holds that are
+ * over count in none.  Among tentative items there may be some that will not
+ * stay: the item is only passed over then.
+ */
+static TransferReason
+check_sums(LedgerWork *work, TransferItem *item, int64 amount)
+{
+	for (int side = 0; side < 2; side++)
+	{
+		Account    *account = side == 0 ? item->from : item->to;
+		AccountRow *row = side == 0 ? item->from_row : item->to_row;
+		bool		(*check) (const Account *account, const AccountRow *row, int64 amount) =
+			side == 0 ? account_can_debit : account_can_credit;
+
+		if (check(account, row, amount))
+			continue;
+		if (!account->looked)
+			ledger_look_at_holds(work, account);
+		if (check(account, row, amount))
+			continue;
+		if (work->tentative)
+			return REASON_LIMIT_EXCEEDED;
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s of account \"%s\" would be out of range for bigint",
+						side == 0 ? "debits" : "credits", text_to_cstring(account->id)),
+				 account->shards > 1 ?
+				 errdetail("Each of the account's %d shards has that part of the range.",
+						   account->shards) : 0));
+	}
+	return REASON_NONE;
 }
 
 /*
@@ -232,8 +266,7 @@ check_item(LedgerWork *work, TransferItem *item)
 		return REASON_INSUFFICIENT_FUNDS;
 	if (!within_limits(work, to, item->to_row, amount, account_can_take))
 		return REASON_LIMIT_EXCEEDED;
-	account_check_sums(from, item->from_row, to, item->to_row, amount);
-	return REASON_NONE;
+	return check_sums(work, item, amount);
 }
 
 /* The balances of an item's accounts as they stand; of one in shards there is none. */
@@ -434,7 +467,7 @@ decide_items(TransferBatch *batch)
 	for (int passes = 0; passes < Max(MAX_PASSES, MAX_PASSED / batch->nitems); passes++)
 	{
 		restore(batch);
-		if (pass(batch))
+		if (pass(batch) || batch->work.tentative)
 			return;
 	}
 	ereport(ERROR,
@@ -445,7 +478,7 @@ decide_items(TransferBatch *batch)
 
 /* What the batch does to its accounts must come to nothing over all of them. */
 static void
-check_sums(TransferBatch *batch)
+check_balance(TransferBatch *batch)
 {
 	AccountSet *set = &batch->work.accounts;
 	uint64		posted = 0;		/* modulo 2^64: only equality matters */
@@ -568,6 +601,7 @@ decide_batch(LedgerWork *work, void *arg)
 	int			n = 0;
 	bool		done = true;
 
+	work->tentative = false;
 	find_stored(batch, rows, found);
 	if (only->original != NULL && is_new(only))
 		lock_original(work, only);
@@ -575,7 +609,7 @@ decide_batch(LedgerWork *work, void *arg)
 	decide_items(batch);
 	if (want_more(work))
 		return false;
-	check_sums(batch);
+	check_balance(batch);
 
 	for (int i = 0; i < batch->nitems; i++)
 	{

@@ -10,7 +10,6 @@
 #include "ledger_path.h"
 
 #define TRANSFER_MAX_ITEMS	100000
-#define TRANSFER_MAX_NAME	1024	/* bytes of an id, an account or a chain */
 
 /* One transfer of a batch. */
 typedef struct TransferItem
