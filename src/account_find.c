@@ -185,15 +185,16 @@ account_find_any(AccountFinder *finder, text *id)
 }
 
 /*
- * Lock the row in the slot, in its latest version, and take it in.  Not one of
- * an account in shards where the call has not reckoned with one (40001).
+ * Lock the row in the slot, in its latest version, and take it in.  Returns
+ * false where that is another account's by now: look again.
  */
-void
-account_lock_found(AccountFinder *finder, AccountSet *set, Account *account, bool may_be_sharded)
+bool
+account_lock_found(AccountFinder *finder, AccountSet *set, Account *account, int shard)
 {
 	ItemPointerData tid = finder->slot->tts_tid;
 	TM_FailureData failure;
 	TM_Result	result;
+	bool		same = true;
 
 	ExecClearTuple(finder->slot);
 	result = table_tuple_lock(finder->rel, &tid, finder->snapshot, finder->slot,
@@ -203,16 +204,12 @@ account_lock_found(AccountFinder *finder, AccountSet *set, Account *account, boo
 	switch (result)
 	{
 		case TM_Ok:
+			same = is_row(finder, account->id, shard);
+			if (!same)
+				break;
 			slot_getallattrs(finder->slot);
-			/* opened since we looked for it first */
-			if (!may_be_sharded && account->want == ACCOUNT_ANY_SHARD &&
-				DatumGetInt16(finder->slot->tts_values[ACCOUNT_COL_SHARDS]) > 1)
-				ereport(ERROR,
-						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						 errmsg("account \"%s\" was opened by a concurrent transaction",
-								text_to_cstring(account->id))));
-			account_from_values(set, account, finder->slot->tts_values,
-								finder->slot->tts_isnull, &finder->slot->tts_tid);
+			account_from_values(set, account, finder->slot->tts_values, finder->slot->tts_isnull,
+								&finder->slot->tts_tid);
 			break;
 		case TM_Deleted:
 			break;
@@ -226,4 +223,5 @@ account_lock_found(AccountFinder *finder, AccountSet *set, Account *account, boo
 			elog(ERROR, "unexpected result of locking an account: %d", result);
 	}
 	ExecClearTuple(finder->slot);
+	return same;
 }

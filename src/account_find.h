@@ -45,7 +45,7 @@ extern void account_finder_open(AccountFinder *finder, KeepTable *table);
 extern void account_finder_close(AccountFinder *finder);
 extern AccountHint *account_find_any(AccountFinder *finder, text *id);
 extern bool account_find_shard(AccountFinder *finder, text *id, int shard, ItemPointer root);
-extern void account_lock_found(AccountFinder *finder, AccountSet *set, Account *account,
-							   bool may_be_sharded);
+extern bool account_lock_found(AccountFinder *finder, AccountSet *set, Account *account,
+							   int shard);
 
 #endif							/* KEEP_ACCOUNT_FIND_H */

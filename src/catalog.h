@@ -33,6 +33,7 @@ typedef struct KeepStatement KeepStatement;
 typedef struct KeepKind
 {
 	const char *name;			/* as in keep.relation.kind */
+	const char *noun;			/* what messages call it, where not by its name */
 	const char *maker;			/* the function that creates such a table */
 	const char *(*check_shape) (Relation rel);
 	void	   *(*parse_options) (Relation rel, Jsonb *options);

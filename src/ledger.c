@@ -56,6 +56,7 @@ const KeepKind keep_ledger_kind = {
 
 const KeepKind keep_transfers_kind = {
 	.name = "transfers",
+	.noun = "table of transfers",
 	.maker = "keep.create_ledger",
 	.check_shape = transfers_check_shape,
 	.parse_options = transfers_parse_options,
@@ -145,7 +146,7 @@ option_member(Jsonb *json, const char *name)
 		return NULL;
 	if (value.type == jbvString)
 		return pnstrdup(value.val.string.val, value.val.string.len);
-	if (value.type == jbvBool)
+	if (value.type == jbvBool && strcmp(name, "history") == 0)
 		return pstrdup(value.val.boolean ? "true" : "false");
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -234,10 +235,11 @@ ledger_parse_options(Relation rel, Jsonb *json)
 	return opt;
 }
 
+/* KeepKind.parse_options of the transfers: their token, or NULL. */
 static void *
 transfers_parse_options(Relation rel, Jsonb *json)
 {
-	return NULL;
+	return option_member(json, "token");
 }
 
 /* Options as they are kept, of either table. */
@@ -440,7 +442,8 @@ ledger_open(Ledger *ledger, Oid relid, LOCKMODE lockmode)
 	ledger->opt = ledger->accounts->options;
 	ledger->transfers = OidIsValid(ledger->opt->transfers) ?
 		keep_table_try_open(ledger->opt->transfers, &keep_transfers_kind, lockmode, &flaw) : NULL;
-	if (ledger->transfers != NULL)
+	if (ledger->transfers != NULL && ledger->transfers->options != NULL &&
+		strcmp(ledger->transfers->options, ledger->opt->token) == 0)
 		return;
 
 	/* it may come back without a word to us: look again next time */
@@ -448,7 +451,8 @@ ledger_open(Ledger *ledger, Oid relid, LOCKMODE lockmode)
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("ledger \"%s\" has no table of transfers", get_rel_name(relid)),
-			 errdetail("It was dropped or changed, or has another owner than the accounts."),
+			 errdetail("It was dropped or changed, has another owner than the accounts, "
+					   "or was registered with others."),
 			 errhint("Have the owner call keep.register(accounts, 'ledger', "
 					 "'{\"transfers\": \"name\"}').")));
 }

@@ -178,9 +178,13 @@ direct_lock(LedgerWork *work)
 			CHECK_FOR_INTERRUPTS();
 		if (account->want == ACCOUNT_ANY_SHARD)
 		{
-			account->hint = account_find_any(finder, account->id);
-			if (account->hint != NULL)
-				account_lock_found(finder, set, account, work->subtransaction);
+			AccountHint *hint = account->hint = account_find_any(finder, account->id);
+
+			if (hint != NULL && !account_lock_found(finder, set, account, hint->shard))
+				work->again = true;
+			/* opened anew in shards since begin() looked */
+			if (account->shards > 1 && account->found && !work->subtransaction)
+				work->again = work->subtransaction_next = true;
 			continue;
 		}
 		for (int shard = Max(account->want, 0);
@@ -188,7 +192,8 @@ direct_lock(LedgerWork *work)
 		{
 			if (!account_find_shard(finder, account->id, shard, &root))
 				break;
-			account_lock_found(finder, set, account, work->subtransaction);
+			if (!account_lock_found(finder, set, account, shard))
+				work->again = true;
 		}
 	}
 

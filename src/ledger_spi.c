@@ -244,6 +244,16 @@ set_row(InsertArrays *arrays, int i, const TransferRow *row)
 	set_elem(arrays, INSERT_METADATA, i, row->metadata, row->metadata == 0);
 }
 
+/* Remember an id that could not be inserted. */
+static void
+refuse(LedgerWork *work, text *id)
+{
+	MemoryContext old = MemoryContextSwitchTo(work->accounts.context);
+
+	work->refused = lappend(work->refused, id);
+	MemoryContextSwitchTo(old);
+}
+
 /* LedgerPath.insert */
 static bool
 spi_insert(LedgerWork *work, TransferRow **rows, int n)
@@ -270,22 +280,23 @@ spi_insert(LedgerWork *work, TransferRow **rows, int n)
 	params[INSERT_CREATED] = TimestampTzGetDatum(work->now);
 
 	inserted = keep_run(work->ledger.transfers, TRANSFER_INSERT, params, NULL, false);
-	for (int i = 0; inserted < (uint64) n && i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		bool		isnull;
 		Datum		id = at < inserted ?
 			SPI_getbinval(SPI_tuptable->vals[at], SPI_tuptable->tupdesc, 1, &isnull) : (Datum) 0;
-		MemoryContext old;
 
 		if (id != 0 && keep_text_compare(DatumGetTextPP(id), rows[i]->id) == 0)
-		{
 			at++;
-			continue;
-		}
-		old = MemoryContextSwitchTo(work->accounts.context);
-		work->refused = lappend(work->refused, rows[i]->id);
-		MemoryContextSwitchTo(old);
+		else
+			refuse(work, rows[i]->id);
 	}
+	if (at < inserted)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("transfers were stored under other ids"),
+				 errdetail("A trigger on \"%s\" changed them.",
+						   get_rel_name(work->ledger.transfers->relid))));
 	SPI_freetuptable(SPI_tuptable);
 	return inserted == (uint64) n;
 }

@@ -62,6 +62,12 @@ has_appeared(LedgerWork *work)
 	param = ledger_texts(missing);
 	appeared = keep_run(work->ledger.accounts, ACCOUNT_EXISTS, &param, NULL, false) > 0;
 	SPI_freetuptable(SPI_tuptable);
+	if (appeared && work->looks++ >= MAX_LOOKS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("an account of ledger \"%s\" can be seen but not be locked",
+						get_rel_name(work->ledger.accounts->relid)),
+				 errhint("A row-level security policy for UPDATE must let its row pass too.")));
 	return appeared;
 }
 
@@ -73,13 +79,10 @@ attempt(LedgerWork *work, LedgerDecide decide, void *arg)
 
 	account_set_reset(set);
 	work->expired = NIL;
+	work->again = false;
 	work->path->lock(work);
-	/* one that can be seen but not locked (row security) is not waited for */
-	if (work->looks < MAX_LOOKS && has_appeared(work))
-	{
-		work->looks++;
+	if (work->again || has_appeared(work))
 		return false;
-	}
 	work->now = keep_clock_now();
 	if (!decide(work, arg))
 		return false;
@@ -196,6 +199,7 @@ ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg)
 					 errdetail("Others keep storing the same ones.")));
 		/* without those that were only locked because they were free */
 		account_set_truncate(&work->accounts, naccounts);
+		work->subtransaction = work->subtransaction || work->subtransaction_next;
 		if (work->subtransaction)
 			done = attempt_in_subtransaction(work, decide, arg);
 		else

@@ -59,8 +59,9 @@ held_row(LedgerWork *work, text *id, int16 shard)
 
 	if (row == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("account \"%s\" of a hold is not there", text_to_cstring(id))));
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("account \"%s\" of a hold is not there", text_to_cstring(id)),
+				 errdetail("It was deleted, or a row-level security policy hides it.")));
 	return row;
 }
 
