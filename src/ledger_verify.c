@@ -52,7 +52,8 @@ static const Rule rules[] = {
 		"SELECT format('unit %s: posted %s and %s, pending %s and %s', unit, sum(debits_posted)"
 		", sum(credits_posted), sum(debits_pending), sum(credits_pending)) FROM {a} GROUP BY unit"
 		" HAVING sum(debits_posted) <> sum(credits_posted)"
-		" OR sum(debits_pending) <> sum(credits_pending) ORDER BY unit"
+		" OR sum(debits_pending) <> sum(credits_pending) ORDER BY unit",
+		false
 	},
 	{
 		"balances are what transfers moved",
@@ -61,7 +62,8 @@ static const Rule rules[] = {
 		" FROM both_sides AS who(id, shard, account_id, account_shard, debits_posted"
 		", credits_posted, debits_pending, credits_pending, dp, cp, dh, ch)"
 		" WHERE debits_posted IS DISTINCT FROM dp OR credits_posted IS DISTINCT FROM cp"
-		" ORDER BY who.id, who.shard"
+		" ORDER BY who.id, who.shard",
+		false
 	},
 	{
 		"pending is what holds hold",
@@ -70,14 +72,16 @@ static const Rule rules[] = {
 		" FROM both_sides AS who(id, shard, account_id, account_shard, debits_posted"
 		", credits_posted, debits_pending, credits_pending, dp, cp, dh, ch)"
 		" WHERE debits_pending IS DISTINCT FROM dh OR credits_pending IS DISTINCT FROM ch"
-		" ORDER BY who.id, who.shard"
+		" ORDER BY who.id, who.shard",
+		false
 	},
 	{
 		"transfers stay within a unit",
 		"SELECT format('transfer %s', t.id) FROM {t} AS t"
 		" JOIN {a} AS f ON f.id = t.from_account AND f.shard = t.from_shard"
 		" JOIN {a} AS o ON o.id = t.to_account AND o.shard = t.to_shard"
-		" WHERE t.status IN ('posted', 'pending') AND f.unit <> o.unit ORDER BY t.id"
+		" WHERE t.status IN ('posted', 'pending') AND f.unit <> o.unit ORDER BY t.id",
+		false
 	},
 	{
 		"reversals do not exceed what they reverse",
@@ -87,7 +91,8 @@ static const Rule rules[] = {
 		" WHERE reverses IS NOT NULL AND status = 'posted' GROUP BY reverses) AS r"
 		" ON r.reverses = o.id WHERE coalesce(r.amount, 0) <> coalesce(o.reversed, 0)"
 		" OR coalesce(r.amount, 0) > coalesce(o.amount, 0) OR o.id IS NULL AND r.amount > 0"
-		" ORDER BY coalesce(o.id, r.reverses)"
+		" ORDER BY coalesce(o.id, r.reverses)",
+		false
 	},
 	{
 		"shards have the account's terms",
@@ -99,7 +104,8 @@ static const Rule rules[] = {
 		" OR min(max_balance) <> max(max_balance) OR count(max_balance) NOT IN (0, count(*))"
 		" OR max(shards) > 1 AND ((sum(floor) >= min(min_balance)) IS NOT TRUE"
 		" AND count(min_balance) > 0 OR (sum(ceiling) <= min(max_balance)) IS NOT TRUE"
-		" AND count(max_balance) > 0) ORDER BY id"
+		" AND count(max_balance) > 0) ORDER BY id",
+		false
 	},
 	{
 		"statements have every posted transfer",
