@@ -157,6 +157,39 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 	MemoryContextSwitchTo(old);
 }
 
+static void
+set_int8(Datum *values, bool *nulls, int column, int64 value)
+{
+	values[column] = Int64GetDatum(value);
+	nulls[column] = value == LEDGER_NULL;
+}
+
+/* The columns of a row as it is to be written; they point into it. */
+void
+account_to_values(const Account *account, const AccountRow *row, Datum *values, bool *nulls)
+{
+	memset(nulls, false, sizeof(bool) * ACCOUNT_NCOLS);
+	values[ACCOUNT_COL_ID] = PointerGetDatum(account->id);
+	values[ACCOUNT_COL_SHARD] = Int16GetDatum(row->shard);
+	values[ACCOUNT_COL_SHARDS] = Int16GetDatum(account->shards);
+	values[ACCOUNT_COL_UNIT] = PointerGetDatum(account->unit);
+	values[ACCOUNT_COL_FROZEN] = BoolGetDatum(account->frozen);
+	values[ACCOUNT_COL_DEBITS_POSTED] = Int64GetDatum(row->now.debits_posted);
+	values[ACCOUNT_COL_CREDITS_POSTED] = Int64GetDatum(row->now.credits_posted);
+	values[ACCOUNT_COL_DEBITS_PENDING] = Int64GetDatum(row->now.debits_pending +
+													   row->over_debits);
+	values[ACCOUNT_COL_CREDITS_PENDING] = Int64GetDatum(row->now.credits_pending +
+														row->over_credits);
+	values[ACCOUNT_COL_VERSION] = Int64GetDatum(row->now.version);
+	values[ACCOUNT_COL_CREATED] = TimestampTzGetDatum(row->created);
+	set_int8(values, nulls, ACCOUNT_COL_MIN, account->min);
+	set_int8(values, nulls, ACCOUNT_COL_MAX, account->max);
+	set_int8(values, nulls, ACCOUNT_COL_FLOOR, row->floor);
+	set_int8(values, nulls, ACCOUNT_COL_CEILING, row->ceiling);
+	values[ACCOUNT_COL_OPENED] = row->opened;
+	nulls[ACCOUNT_COL_OPENED] = row->opened == 0;
+}
+
 /* The locked row of that shard, or NULL. */
 AccountRow *
 account_row(Account *account, int16 shard)

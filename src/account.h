@@ -92,6 +92,8 @@ extern void account_set_reset(AccountSet *set);
 
 extern void account_from_values(AccountSet *set, Account *account, const Datum *values,
 								const bool *nulls, ItemPointer tid);
+extern void account_to_values(const Account *account, const AccountRow *row, Datum *values,
+							  bool *nulls);
 extern AccountRow *account_row(Account *account, int16 shard);
 
 extern int64 account_balance_of(const AccountRow *row);

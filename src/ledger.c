@@ -66,30 +66,61 @@ const KeepKind keep_transfers_kind = {
 	.expand = no_placeholder,
 };
 
+/* The columns of accounts, in the order of ACCOUNT_COL_*. */
+const KeepColumn ledger_account_columns[ACCOUNT_NCOLS] = {
+	{"id", TEXTOID, true, true},
+	{"shard", INT2OID, true, false},
+	{"shards", INT2OID, true, false},
+	{"unit", TEXTOID, true, true},
+	{"frozen", BOOLOID, true, false},
+	{"debits_posted", INT8OID, true, false},
+	{"credits_posted", INT8OID, true, false},
+	{"debits_pending", INT8OID, true, false},
+	{"credits_pending", INT8OID, true, false},
+	{"version", INT8OID, true, false},
+	{"created_at", TIMESTAMPTZOID, true, false},
+	{"min_balance", INT8OID, false, false},
+	{"max_balance", INT8OID, false, false},
+	{"floor", INT8OID, false, false},
+	{"ceiling", INT8OID, false, false},
+	{"opened_limits", TYPE_INT8S, false, false}
+};
+
+/* The columns of transfers, in the order of TRANSFER_COL_*. */
+const KeepColumn ledger_transfer_columns[TRANSFER_NCOLS] = {
+	{"id", TEXTOID, true, true},
+	{"status", TEXTOID, true, true},
+	{"reason", TEXTOID, false, true},
+	{"from_account", TEXTOID, true, true},
+	{"to_account", TEXTOID, true, true},
+	{"from_shard", INT2OID, true, false},
+	{"to_shard", INT2OID, true, false},
+	{"amount", INT8OID, false, false},
+	{"from_balance", INT8OID, false, false},
+	{"to_balance", INT8OID, false, false},
+	{"created_at", TIMESTAMPTZOID, true, false},
+	{"expires_at", TIMESTAMPTZOID, false, false},
+	{"hold", INTERVALOID, false, false},
+	{"held", INT8OID, false, false},
+	{"part", INT8OID, false, false},
+	{"reverses", TEXTOID, false, true},
+	{"force", BOOLOID, false, false},
+	{"reversed", INT8OID, false, false},
+	{"settled_at", TIMESTAMPTZOID, false, false},
+	{"settled_from_balance", INT8OID, false, false},
+	{"settled_to_balance", INT8OID, false, false},
+	{"from_version", INT8OID, false, false},
+	{"to_version", INT8OID, false, false},
+	{"chain", TEXTOID, false, true},
+	{"metadata", JSONBOID, false, false}
+};
+
 /* What a table lacks to be a ledger's accounts, as a sentence, or NULL. */
 static const char *
 accounts_check_shape(Relation rel)
 {
-	static const KeepColumn columns[] = {
-		{"id", TEXTOID, true, true},
-		{"shard", INT2OID, true, false},
-		{"shards", INT2OID, true, false},
-		{"unit", TEXTOID, true, true},
-		{"frozen", BOOLOID, true, false},
-		{"debits_posted", INT8OID, true, false},
-		{"credits_posted", INT8OID, true, false},
-		{"debits_pending", INT8OID, true, false},
-		{"credits_pending", INT8OID, true, false},
-		{"version", INT8OID, true, false},
-		{"created_at", TIMESTAMPTZOID, true, false},
-		{"min_balance", INT8OID, false, false},
-		{"max_balance", INT8OID, false, false},
-		{"floor", INT8OID, false, false},
-		{"ceiling", INT8OID, false, false},
-		{"opened_limits", TYPE_INT8S, false, false}
-	};
 	static const char *const key[] = {"id", "shard"};
-	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
+	const char *flaw = keep_shape_columns(rel, ledger_account_columns, ACCOUNT_NCOLS);
 
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on columns \"id\" and \"shard\".";
@@ -100,35 +131,8 @@ accounts_check_shape(Relation rel)
 static const char *
 transfers_check_shape(Relation rel)
 {
-	static const KeepColumn columns[] = {
-		{"id", TEXTOID, true, true},
-		{"status", TEXTOID, true, true},
-		{"reason", TEXTOID, false, true},
-		{"from_account", TEXTOID, true, true},
-		{"to_account", TEXTOID, true, true},
-		{"from_shard", INT2OID, true, false},
-		{"to_shard", INT2OID, true, false},
-		{"amount", INT8OID, false, false},
-		{"from_balance", INT8OID, false, false},
-		{"to_balance", INT8OID, false, false},
-		{"created_at", TIMESTAMPTZOID, true, false},
-		{"expires_at", TIMESTAMPTZOID, false, false},
-		{"hold", INTERVALOID, false, false},
-		{"held", INT8OID, false, false},
-		{"part", INT8OID, false, false},
-		{"reverses", TEXTOID, false, true},
-		{"force", BOOLOID, false, false},
-		{"reversed", INT8OID, false, false},
-		{"settled_at", TIMESTAMPTZOID, false, false},
-		{"settled_from_balance", INT8OID, false, false},
-		{"settled_to_balance", INT8OID, false, false},
-		{"from_version", INT8OID, false, false},
-		{"to_version", INT8OID, false, false},
-		{"chain", TEXTOID, false, true},
-		{"metadata", JSONBOID, false, false}
-	};
 	static const char *const key[] = {"id"};
-	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
+	const char *flaw = keep_shape_columns(rel, ledger_transfer_columns, TRANSFER_NCOLS);
 
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on column \"id\" alone.";

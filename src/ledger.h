@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "ledger_sql.h"
+#include "shape.h"
 
 #define LEDGER_MAX_NAME	1024	/* bytes of an id, an account or a chain */
 
@@ -26,6 +27,9 @@ typedef struct Ledger
 	KeepTable  *transfers;
 	const LedgerOptions *opt;
 } Ledger;
+
+extern const KeepColumn ledger_account_columns[ACCOUNT_NCOLS];
+extern const KeepColumn ledger_transfer_columns[TRANSFER_NCOLS];
 
 extern const KeepKind keep_ledger_kind;
 extern const KeepKind keep_transfers_kind;

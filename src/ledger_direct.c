@@ -71,10 +71,10 @@ is_plain(Relation rel, int natts)
 
 /* Are the columns in the order in which create_ledger() made them? */
 static bool
-in_order(Relation rel, const char *const *names)
+in_order(Relation rel, const KeepColumn *columns)
 {
 	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
-		if (strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), i)->attname), names[i]) != 0)
+		if (strcmp(NameStr(TupleDescAttr(RelationGetDescr(rel), i)->attname), columns[i].name) != 0)
 			return false;
 	return true;
 }
@@ -94,29 +94,17 @@ is_open(Relation rel, AclMode rights)
 bool
 ledger_direct_can(LedgerWork *work)
 {
-	static const char *const account_names[] = {
-		"id", "shard", "shards", "unit", "frozen", "debits_posted", "credits_posted",
-		"debits_pending", "credits_pending", "version", "created_at", "min_balance",
-		"max_balance", "floor", "ceiling", "opened_limits"
-	};
-	static const char *const transfer_names[] = {
-		"id", "status", "reason", "from_account", "to_account", "from_shard", "to_shard",
-		"amount", "from_balance", "to_balance", "created_at", "expires_at", "hold", "held",
-		"part", "reverses", "force", "reversed", "settled_at", "settled_from_balance",
-		"settled_to_balance", "from_version", "to_version", "chain", "metadata"
-	};
 	Relation	accounts;
 	Relation	transfers;
 	bool		can;
 
-	StaticAssertStmt(lengthof(account_names) == ACCOUNT_NCOLS, "columns of accounts");
-	StaticAssertStmt(lengthof(transfer_names) == TRANSFER_NCOLS, "columns of transfers");
 	if (XactIsoLevel != XACT_READ_COMMITTED)
 		return false;
 	accounts = table_open(work->ledger.accounts->relid, NoLock);
 	transfers = table_open(work->ledger.transfers->relid, NoLock);
 	can = is_plain(accounts, ACCOUNT_NCOLS) && is_plain(transfers, TRANSFER_NCOLS) &&
-		in_order(accounts, account_names) && in_order(transfers, transfer_names) &&
+		in_order(accounts, ledger_account_columns) &&
+		in_order(transfers, ledger_transfer_columns) &&
 		is_open(accounts, ACL_SELECT | ACL_UPDATE) && is_open(transfers, ACL_SELECT | ACL_INSERT);
 	if (can)
 		CheckCmdReplicaIdentity(accounts, CMD_UPDATE);
@@ -289,56 +277,6 @@ direct_find(LedgerWork *work, TransferRow **rows, TransferRow **found, int n)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-static void
-set_int8(TupleTableSlot *slot, int column, int64 value)
-{
-	slot->tts_values[column] = Int64GetDatum(value);
-	slot->tts_isnull[column] = value == LEDGER_NULL;
-}
-
-static void
-set_pointer(TupleTableSlot *slot, int column, const void *value)
-{
-	slot->tts_values[column] = PointerGetDatum(value);
-	slot->tts_isnull[column] = value == NULL;
-}
-
-/* Fill a slot with a new transfer. */
-static void
-fill_transfer(TupleTableSlot *slot, const TransferRow *row)
-{
-	const char *reason = transfer_reason_name(row->reason);
-
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, true, sizeof(bool) * TRANSFER_NCOLS);
-	set_pointer(slot, TRANSFER_COL_ID, row->id);
-	set_pointer(slot, TRANSFER_COL_STATUS, cstring_to_text(transfer_status_name(row->status)));
-	set_pointer(slot, TRANSFER_COL_REASON, reason ? cstring_to_text(reason) : NULL);
-	set_pointer(slot, TRANSFER_COL_FROM, row->from);
-	set_pointer(slot, TRANSFER_COL_TO, row->to);
-	slot->tts_values[TRANSFER_COL_FROM_SHARD] = Int16GetDatum(row->from_shard);
-	slot->tts_values[TRANSFER_COL_TO_SHARD] = Int16GetDatum(row->to_shard);
-	slot->tts_isnull[TRANSFER_COL_FROM_SHARD] = slot->tts_isnull[TRANSFER_COL_TO_SHARD] = false;
-	set_int8(slot, TRANSFER_COL_AMOUNT, row->amount);
-	set_int8(slot, TRANSFER_COL_FROM_BALANCE, row->from_balance);
-	set_int8(slot, TRANSFER_COL_TO_BALANCE, row->to_balance);
-	slot->tts_values[TRANSFER_COL_CREATED] = TimestampTzGetDatum(row->created);
-	slot->tts_isnull[TRANSFER_COL_CREATED] = false;
-	slot->tts_values[TRANSFER_COL_EXPIRES] = TimestampTzGetDatum(row->expires);
-	slot->tts_isnull[TRANSFER_COL_EXPIRES] = row->expires == NO_TIME;
-	set_pointer(slot, TRANSFER_COL_HOLD, row->hold);
-	set_int8(slot, TRANSFER_COL_HELD, row->held);
-	set_int8(slot, TRANSFER_COL_PART, row->part);
-	set_pointer(slot, TRANSFER_COL_REVERSES, row->reverses);
-	slot->tts_values[TRANSFER_COL_FORCE] = BoolGetDatum(row->force);
-	slot->tts_isnull[TRANSFER_COL_FORCE] = row->reverses == NULL;
-	set_int8(slot, TRANSFER_COL_FROM_VERSION, row->from_version);
-	set_int8(slot, TRANSFER_COL_TO_VERSION, row->to_version);
-	set_pointer(slot, TRANSFER_COL_CHAIN, row->chain);
-	set_pointer(slot, TRANSFER_COL_METADATA, DatumGetPointer(row->metadata));
-	ExecStoreVirtualTuple(slot);
-}
-
 /* Open a table's indexes for writing. */
 static ResultRelInfo *
 open_indexes(Relation rel, bool speculative)
@@ -397,7 +335,11 @@ direct_insert(LedgerWork *work, TransferRow **rows, int n)
 
 		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < count; i++)
-			fill_transfer(slots[i], rows[start + i]);
+		{
+			ExecClearTuple(slots[i]);
+			transfer_to_values(rows[start + i], slots[i]->tts_values, slots[i]->tts_isnull);
+			ExecStoreVirtualTuple(slots[i]);
+		}
 		if (!work->subtransaction)
 		{
 			inserted = insert_one(direct, slots[0]);
@@ -417,31 +359,6 @@ direct_insert(LedgerWork *work, TransferRow **rows, int n)
 	return inserted;
 }
 
-/* Fill a slot with the new version of an account's row. */
-static void
-fill_account(TupleTableSlot *slot, const Account *account, const AccountRow *row)
-{
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, false, sizeof(bool) * ACCOUNT_NCOLS);
-	slot->tts_values[ACCOUNT_COL_ID] = PointerGetDatum(account->id);
-	slot->tts_values[ACCOUNT_COL_SHARD] = Int16GetDatum(row->shard);
-	slot->tts_values[ACCOUNT_COL_SHARDS] = Int16GetDatum(account->shards);
-	slot->tts_values[ACCOUNT_COL_UNIT] = PointerGetDatum(account->unit);
-	slot->tts_values[ACCOUNT_COL_FROZEN] = BoolGetDatum(account->frozen);
-	set_int8(slot, ACCOUNT_COL_DEBITS_POSTED, row->now.debits_posted);
-	set_int8(slot, ACCOUNT_COL_CREDITS_POSTED, row->now.credits_posted);
-	set_int8(slot, ACCOUNT_COL_DEBITS_PENDING, row->now.debits_pending + row->over_debits);
-	set_int8(slot, ACCOUNT_COL_CREDITS_PENDING, row->now.credits_pending + row->over_credits);
-	set_int8(slot, ACCOUNT_COL_VERSION, row->now.version);
-	slot->tts_values[ACCOUNT_COL_CREATED] = TimestampTzGetDatum(row->created);
-	set_int8(slot, ACCOUNT_COL_MIN, account->min);
-	set_int8(slot, ACCOUNT_COL_MAX, account->max);
-	set_int8(slot, ACCOUNT_COL_FLOOR, row->floor);
-	set_int8(slot, ACCOUNT_COL_CEILING, row->ceiling);
-	set_pointer(slot, ACCOUNT_COL_OPENED, DatumGetPointer(row->opened));
-	ExecStoreVirtualTuple(slot);
-}
-
 /* Write the new version of a row that we have locked. */
 static void
 update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
@@ -453,7 +370,9 @@ update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
 	LockTupleMode lockmode;
 	TM_Result	result;
 
-	fill_account(slot, account, row);
+	ExecClearTuple(slot);
+	account_to_values(account, row, slot->tts_values, slot->tts_isnull);
+	ExecStoreVirtualTuple(slot);
 	result = table_tuple_update(direct->finder.rel, &row->tid, slot, command,
 								direct->finder.snapshot, InvalidSnapshot, true, &failure,
 								&lockmode, &indexes);

@@ -43,6 +43,8 @@ struct LedgerWork
 	bool		subtransaction; /* can locks be given back? */
 	bool		again;			/* a row was another account's once it was locked */
 	bool		subtransaction_next;	/* the next attempt needs one */
+	bool		guarded;		/* triggers or row security on transfers */
+	int			attempts;
 	int			looks;			/* how often an account had appeared */
 	bool		may_mark;		/* may holds that are over be marked as such? */
 	bool		tentative;		/* the attempt will be done again with more accounts */

@@ -33,6 +33,12 @@
 #define OPEN_HOLD		"t.status OPERATOR(pg_catalog.=) 'pending'"
 #define HOLD_COLUMNS	"t.id, t.from_account, t.to_account, t.from_shard, t.to_shard, t.held"
 
+#define INSERT_TRANSFERS \
+	"INSERT INTO {table} AS t (id, status, reason, from_account, to_account, from_shard" \
+	", to_shard, amount, from_balance, to_balance, created_at, expires_at, hold, held, part" \
+	", reverses, force, reversed, settled_at, settled_from_balance, settled_to_balance" \
+	", from_version, to_version, chain, metadata) SELECT u.* FROM " LEDGER_ROWS " AS u"
+
 #define UNNEST(n) "pg_catalog.unnest($" #n ")"
 
 const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
@@ -64,19 +70,14 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 		" AND a.shard OPERATOR(pg_catalog.=) 0 LIMIT 1",
 		{TYPE_TEXTS}
 	},
-	/* new counters for locked rows */
+	/* new counters for locked rows; these are in the named tuplestore */
 	[ACCOUNT_UPDATE] = {
 		"UPDATE {table} AS a SET debits_posted = u.debits_posted"
 		", credits_posted = u.credits_posted, debits_pending = u.debits_pending"
 		", credits_pending = u.credits_pending, version = u.version"
-		", floor = u.floor, ceiling = u.ceiling"
-		" FROM ROWS FROM (" UNNEST(1) ", " UNNEST(2) ", " UNNEST(3) ", " UNNEST(4) ", " UNNEST(5)
-		", " UNNEST(6) ", " UNNEST(7) ", " UNNEST(8) ", " UNNEST(9) ")"
-		" AS u(id, shard, debits_posted, credits_posted, debits_pending, credits_pending, version"
-		", floor, ceiling)"
+		", floor = u.floor, ceiling = u.ceiling FROM " LEDGER_ROWS " AS u"
 		" WHERE a.id OPERATOR(pg_catalog.=) u.id AND a.shard OPERATOR(pg_catalog.=) u.shard",
-		{TYPE_TEXTS, TYPE_INT2S, TYPE_INT8S, TYPE_INT8S, TYPE_INT8S, TYPE_INT8S, TYPE_INT8S,
-		TYPE_INT8S, TYPE_INT8S}
+		{InvalidOid}
 	},
 	/* $2 unit, $3 min, $4 max, $5 number of shards, $6 shards, $7 floors, $8 ceilings */
 	[ACCOUNT_OPEN] = {
@@ -122,18 +123,13 @@ const KeepStatement transfer_statements[TRANSFER_NSTATEMENTS] = {
 	},
 	/* ids ascending: calls that insert the same ones wait for each other, but not in a circle */
 	[TRANSFER_INSERT] = {
-		"INSERT INTO {table} AS t (id, status, reason, from_account, to_account, from_shard"
-		", to_shard, amount, from_balance, to_balance, expires_at, hold, held, part, reverses"
-		", force, from_version, to_version, chain, metadata, created_at)"
-		" SELECT u.*, $21 FROM ROWS FROM (" UNNEST(1) ", " UNNEST(2) ", " UNNEST(3) ", " UNNEST(4)
-		", " UNNEST(5) ", " UNNEST(6) ", " UNNEST(7) ", " UNNEST(8) ", " UNNEST(9) ", " UNNEST(10)
-		", " UNNEST(11) ", " UNNEST(12) ", " UNNEST(13) ", " UNNEST(14) ", " UNNEST(15)
-		", " UNNEST(16) ", " UNNEST(17) ", " UNNEST(18) ", " UNNEST(19) ", " UNNEST(20) ") AS u"
-		" ON CONFLICT (id) DO NOTHING RETURNING t.id",
-		{TYPE_TEXTS, TYPE_TEXTS, TYPE_TEXTS, TYPE_TEXTS, TYPE_TEXTS, TYPE_INT2S, TYPE_INT2S,
-			TYPE_INT8S, TYPE_INT8S, TYPE_INT8S, TYPE_TIMESTAMPTZS, TYPE_INTERVALS, TYPE_INT8S,
-			TYPE_INT8S, TYPE_TEXTS, TYPE_BOOLS, TYPE_INT8S, TYPE_INT8S, TYPE_TEXTS, TYPE_JSONBS,
-		TIMESTAMPTZOID}
+		INSERT_TRANSFERS,
+		{InvalidOid}
+	},
+	/* the same, and it says which were inserted */
+	[TRANSFER_INSERT_FREE] = {
+		INSERT_TRANSFERS " ON CONFLICT (id) DO NOTHING RETURNING t.id",
+		{InvalidOid}
 	},
 	/* the end of a hold whose accounts are locked */
 	[TRANSFER_SETTLE] = {

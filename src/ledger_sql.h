@@ -85,6 +85,7 @@ typedef enum TransferStatement
 	TRANSFER_LOCK,
 	TRANSFER_LOCK_HOLD,
 	TRANSFER_INSERT,
+	TRANSFER_INSERT_FREE,
 	TRANSFER_SETTLE,
 	TRANSFER_EXPIRE,
 	TRANSFER_REVERSED,
@@ -94,42 +95,14 @@ typedef enum TransferStatement
 	TRANSFER_NSTATEMENTS
 } TransferStatement;
 
-/* Parameters of TRANSFER_INSERT, each but the time an array with an element a row. */
-enum
-{
-	INSERT_ID,
-	INSERT_STATUS,
-	INSERT_REASON,
-	INSERT_FROM,
-	INSERT_TO,
-	INSERT_FROM_SHARD,
-	INSERT_TO_SHARD,
-	INSERT_AMOUNT,
-	INSERT_FROM_BALANCE,
-	INSERT_TO_BALANCE,
-	INSERT_EXPIRES,
-	INSERT_HOLD,
-	INSERT_HELD,
-	INSERT_PART,
-	INSERT_REVERSES,
-	INSERT_FORCE,
-	INSERT_FROM_VERSION,
-	INSERT_TO_VERSION,
-	INSERT_CHAIN,
-	INSERT_METADATA,
-	INSERT_CREATED,
-	INSERT_NPARAMS
-};
+/* What statements call the tuplestore with the rows that they write. */
+#define LEDGER_ROWS "keep_ledger_rows"
 
 /* Types of arrays that have no macro in some supported release */
 #define TYPE_INT2S			1005
 #define TYPE_INT4S			1007
 #define TYPE_INT8S			1016
-#define TYPE_BOOLS			1000
 #define TYPE_TEXTS			1009
-#define TYPE_TIMESTAMPTZS	1185
-#define TYPE_INTERVALS		1187
-#define TYPE_JSONBS			3807
 
 extern const KeepStatement account_statements[ACCOUNT_NSTATEMENTS];
 extern const KeepStatement transfer_statements[TRANSFER_NSTATEMENTS];

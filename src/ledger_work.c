@@ -176,7 +176,6 @@ ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg)
 {
 	Oid			transfers = work->ledger.transfers->relid;
 	int			naccounts = work->accounts.count;
-	int			attempts = 0;
 	bool		done = false;
 
 	account_set_sort(&work->accounts);
@@ -192,7 +191,7 @@ ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg)
 	while (!done)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (attempts++ > MAX_ATTEMPTS)
+		if (work->attempts++ > MAX_ATTEMPTS)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("could not store transfers"),

@@ -11,7 +11,7 @@
 
 #include "executor/spi.h"
 
-#define KEEP_MAX_PARAMS 24
+#define KEEP_MAX_PARAMS 10
 
 /*
  * How a statement draws a version: under the row lock, and with no right on

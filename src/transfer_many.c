@@ -16,7 +16,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/numeric.h"
 
 PG_FUNCTION_INFO_V1(keep_transfer_many);
@@ -183,26 +182,17 @@ report_all(FunctionCallInfo fcinfo, int argno)
 static void
 run_many(TransferBatch *batch, ReturnSetInfo *rsinfo, bool all)
 {
-	MemoryContext per_row;
-	MemoryContext old;
-
 	transfer_batch_run(batch);
-	per_row = AllocSetContextCreate(CurrentMemoryContext, "answer", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(per_row);
 	for (int i = 0; i < batch->nitems; i++)
 	{
 		Datum		values[TRANSFER_RESULT_NCOLS];
 		bool		nulls[TRANSFER_RESULT_NCOLS];
 
-		if (i % 256 == 0)
-		{
+		if (i % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
-			MemoryContextReset(per_row);
-		}
 		if (transfer_item_answer(&batch->items[i], batch->work.now, values, nulls) || all)
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
-	MemoryContextSwitchTo(old);
 }
 
 /*

@@ -8,6 +8,7 @@
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 static const char *const status_names[] = {
 	[TRANSFER_POSTED] = "posted",
@@ -30,17 +31,26 @@ static const char *const reason_names[] = {
 	[REASON_CHAIN_FAILED] = "chain_failed"
 };
 
+/* The names as texts, made once a backend: they are in every row and answer. */
+static text *status_texts[lengthof(status_names)];
+static text *reason_texts[lengthof(reason_names)];
+
+static void
+make_texts(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	for (size_t i = 0; i < lengthof(status_names); i++)
+		status_texts[i] = cstring_to_text(status_names[i]);
+	for (size_t i = 1; i < lengthof(reason_names); i++)
+		reason_texts[i] = cstring_to_text(reason_names[i]);
+	MemoryContextSwitchTo(old);
+}
+
 const char *
 transfer_status_name(TransferStatus status)
 {
 	return status_names[status];
-}
-
-/* The name of a reason, or NULL for none. */
-const char *
-transfer_reason_name(TransferReason reason)
-{
-	return reason_names[reason];
 }
 
 /* The place of a stored name in a list; one that is not there was not written by us. */
@@ -62,6 +72,8 @@ place_of(Datum value, const char *const *names, int nnames)
 void
 transfer_row_init(TransferRow *row)
 {
+	if (unlikely(status_texts[0] == NULL))
+		make_texts();
 	memset(row, 0, sizeof(TransferRow));
 	row->amount = row->from_balance = row->to_balance = row->held = row->part = LEDGER_NULL;
 	row->settled_from = row->settled_to = LEDGER_NULL;
@@ -117,6 +129,52 @@ transfer_from_values(TransferRow *row, const Datum *values, const bool *nulls)
 	row->metadata = 0;
 }
 
+static void
+set_int8(Datum *values, bool *nulls, int column, int64 value)
+{
+	values[column] = Int64GetDatum(value);
+	nulls[column] = value == LEDGER_NULL;
+}
+
+static void
+set_pointer(Datum *values, bool *nulls, int column, const void *value)
+{
+	values[column] = PointerGetDatum(value);
+	nulls[column] = value == NULL;
+}
+
+/* The columns of a new transfer; they point into it. */
+void
+transfer_to_values(const TransferRow *row, Datum *values, bool *nulls)
+{
+	memset(nulls, true, sizeof(bool) * TRANSFER_NCOLS);
+	set_pointer(values, nulls, TRANSFER_COL_ID, row->id);
+	set_pointer(values, nulls, TRANSFER_COL_STATUS, status_texts[row->status]);
+	set_pointer(values, nulls, TRANSFER_COL_REASON, reason_texts[row->reason]);
+	set_pointer(values, nulls, TRANSFER_COL_FROM, row->from);
+	set_pointer(values, nulls, TRANSFER_COL_TO, row->to);
+	values[TRANSFER_COL_FROM_SHARD] = Int16GetDatum(row->from_shard);
+	values[TRANSFER_COL_TO_SHARD] = Int16GetDatum(row->to_shard);
+	nulls[TRANSFER_COL_FROM_SHARD] = nulls[TRANSFER_COL_TO_SHARD] = false;
+	set_int8(values, nulls, TRANSFER_COL_AMOUNT, row->amount);
+	set_int8(values, nulls, TRANSFER_COL_FROM_BALANCE, row->from_balance);
+	set_int8(values, nulls, TRANSFER_COL_TO_BALANCE, row->to_balance);
+	values[TRANSFER_COL_CREATED] = TimestampTzGetDatum(row->created);
+	nulls[TRANSFER_COL_CREATED] = false;
+	values[TRANSFER_COL_EXPIRES] = TimestampTzGetDatum(row->expires);
+	nulls[TRANSFER_COL_EXPIRES] = row->expires == NO_TIME;
+	set_pointer(values, nulls, TRANSFER_COL_HOLD, row->hold);
+	set_int8(values, nulls, TRANSFER_COL_HELD, row->held);
+	set_int8(values, nulls, TRANSFER_COL_PART, row->part);
+	set_pointer(values, nulls, TRANSFER_COL_REVERSES, row->reverses);
+	values[TRANSFER_COL_FORCE] = BoolGetDatum(row->force);
+	nulls[TRANSFER_COL_FORCE] = row->reverses == NULL;
+	set_int8(values, nulls, TRANSFER_COL_FROM_VERSION, row->from_version);
+	set_int8(values, nulls, TRANSFER_COL_TO_VERSION, row->to_version);
+	set_pointer(values, nulls, TRANSFER_COL_CHAIN, row->chain);
+	set_pointer(values, nulls, TRANSFER_COL_METADATA, DatumGetPointer(row->metadata));
+}
+
 /* A transfer's status at that time: a hold that is over has expired, released or not. */
 TransferStatus
 transfer_status_at(const TransferRow *row, TimestampTz now)
@@ -136,16 +194,18 @@ transfer_same_hold(const Interval *a, const Interval *b)
 											IntervalPGetDatum(b)));
 }
 
-/* Fill in a keep.transfer_result; texts are palloc'd. */
+/* Fill in a keep.transfer_result; its texts point into the row. */
 void
 transfer_answer(const TransferRow *row, TransferStatus status, TransferReason reason,
 				int64 from_balance, int64 to_balance, bool replayed, Datum *values, bool *nulls)
 {
 	memset(nulls, false, TRANSFER_RESULT_NCOLS * sizeof(bool));
 	values[0] = PointerGetDatum(row->id);
-	values[1] = CStringGetTextDatum(status_names[status]);
+	if (unlikely(status_texts[0] == NULL))
+		make_texts();
+	values[1] = PointerGetDatum(status_texts[status]);
 	nulls[2] = reason == REASON_NONE;
-	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(reason_names[reason]);
+	values[2] = PointerGetDatum(reason_texts[reason]);
 	nulls[3] = row->amount == LEDGER_NULL;
 	values[3] = Int64GetDatum(row->amount);
 	nulls[4] = from_balance == LEDGER_NULL;

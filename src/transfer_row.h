@@ -69,9 +69,9 @@ typedef struct TransferRow
 #define NO_TIME ((TimestampTz) 0)
 
 extern const char *transfer_status_name(TransferStatus status);
-extern const char *transfer_reason_name(TransferReason reason);
 extern void transfer_row_init(TransferRow *row);
 extern void transfer_from_values(TransferRow *row, const Datum *values, const bool *nulls);
+extern void transfer_to_values(const TransferRow *row, Datum *values, bool *nulls);
 extern TransferStatus transfer_status_at(const TransferRow *row, TimestampTz now);
 extern bool transfer_same_hold(const Interval *a, const Interval *b);
 extern void transfer_answer(const TransferRow *row, TransferStatus status, TransferReason reason,
