@@ -27,9 +27,10 @@ void
 account_set_init(AccountSet *set, int expected)
 {
 	set->context = CurrentMemoryContext;
-	set->map = keep_textmap_create(CurrentMemoryContext, Max(expected, 2));
 	set->space = Max(expected, 2);
-	set->sorted = palloc(sizeof(Account *) * set->space);
+	set->map = keep_textmap_create(CurrentMemoryContext, set->space);
+	set->stubs = palloc(sizeof(AccountStub *) * set->space);
+	set->sorted = NULL;
 	set->count = 0;
 	set->unit = NULL;
 }
@@ -38,54 +39,139 @@ account_set_init(AccountSet *set, int expected)
  * Add an account, of which the call wants this shard or any or all; one that is
  * there and of which it wanted another is then wanted with all its shards.
  */
-Account *
+AccountStub *
 account_set_add(AccountSet *set, text *id, int32 want)
 {
 	bool		found;
 	void	  **entry = keep_textmap_insert(set->map, id, &found);
-	Account    *account;
+	AccountStub *stub = *entry;
 
 	if (found)
 	{
-		account = *entry;
-		if (account->want != want)
-			account->want = ACCOUNT_ALL_SHARDS;
-		return account;
+		if (stub->want != want)
+			stub->want = ACCOUNT_ALL_SHARDS;
+		return stub;
 	}
-	account = MemoryContextAllocZero(set->context, sizeof(Account));
-	account->id = id;
-	account->want = want;
-	*entry = account;
+	LEDGER_CHECK(set->sorted == NULL);
+	*entry = stub = MemoryContextAlloc(set->context, sizeof(AccountStub));
+	stub->id = id;
+	stub->account = NULL;
+	stub->want = want;
+	if (set->count == set->space)
+	{
+		set->space *= 2;
+		set->stubs = repalloc_huge(set->stubs, sizeof(AccountStub *) * set->space);
+	}
+	set->stubs[set->count++] = stub;
+	return stub;
+}
+
+/* What a stub is sorted by: most names differ within a few bytes. */
+typedef struct SortKey
+{
+	uint64		prefix;
+	AccountStub *stub;
+} SortKey;
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	const SortKey *left = a;
+	const SortKey *right = b;
+
+	if (left->prefix != right->prefix)
+		return left->prefix < right->prefix ? -1 : 1;
+	return keep_text_compare(left->stub->id, right->stub->id);
+}
+
+/* How many bytes all names have in common at their beginning. */
+static int
+common_bytes(const AccountSet *set)
+{
+	const text *first = set->stubs[0]->id;
+	int			common = VARSIZE_ANY_EXHDR(first);
+
+	for (int i = 1; i < set->count && common > 0; i++)
+	{
+		const text *id = set->stubs[i]->id;
+		int			same = 0;
+
+		common = Min(common, (int) VARSIZE_ANY_EXHDR(id));
+		while (same < common && VARDATA_ANY(first)[same] == VARDATA_ANY(id)[same])
+			same++;
+		common = same;
+	}
+	return common;
+}
+
+/*
+ * Put the accounts in the order in which they are locked, and make room for
+ * what will be known of them.
+ */
+void
+account_set_sort(AccountSet *set)
+{
+	SortKey    *keys = palloc(sizeof(SortKey) * Max(set->count, 1));
+	Account    *accounts;
+	int			common = set->count > 0 ? common_bytes(set) : 0;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		const text *id = set->stubs[i]->id;
+		int			left = Min((int) VARSIZE_ANY_EXHDR(id) - common, (int) sizeof(uint64));
+
+		keys[i].stub = set->stubs[i];
+		keys[i].prefix = 0;
+		for (int b = 0; b < left; b++)
+			keys[i].prefix |= (uint64) (unsigned char) VARDATA_ANY(id)[common + b] << (56 - 8 * b);
+	}
+	qsort(keys, set->count, sizeof(SortKey), compare_keys);
+	set->sorted = palloc(sizeof(Account *) * set->space);
+	accounts = MemoryContextAllocHuge(set->context, sizeof(Account) * Max(set->count, 1));
+	for (int i = 0; i < set->count; i++)
+	{
+		memset(&accounts[i], 0, sizeof(Account));
+		accounts[i].id = keys[i].stub->id;
+		accounts[i].want = keys[i].stub->want;
+		set->sorted[i] = keys[i].stub->account = &accounts[i];
+	}
+	pfree(keys);
+}
+
+/* Add an account behind those that are sorted. */
+Account *
+account_set_append(AccountSet *set, text *id, int32 want)
+{
+	AccountStub *stub = MemoryContextAlloc(set->context, sizeof(AccountStub));
+	bool		found;
+
+	stub->id = id;
+	stub->want = want;
+	stub->account = MemoryContextAllocZero(set->context, sizeof(Account));
+	stub->account->id = id;
+	stub->account->want = want;
+	stub->account->rows = &stub->account->one;
+	*keep_textmap_insert(set->map, id, &found) = stub;
+	LEDGER_CHECK(!found);
 	if (set->count == set->space)
 	{
 		set->space *= 2;
 		set->sorted = repalloc_huge(set->sorted, sizeof(Account *) * set->space);
 	}
-	set->sorted[set->count++] = account;
-	return account;
+	set->sorted[set->count++] = stub->account;
+	return stub->account;
 }
 
 /* The account of that name, or NULL. */
 Account *
 account_set_find(AccountSet *set, text *id)
 {
-	return keep_textmap_find(set->map, id);
+	AccountStub *stub = keep_textmap_find(set->map, id);
+
+	return stub ? stub->account : NULL;
 }
 
-static int
-compare_accounts(const void *a, const void *b)
-{
-	return keep_text_compare((*(Account *const *) a)->id, (*(Account *const *) b)->id);
-}
-
-/* Put the accounts in the order in which they are locked. */
-void
-account_set_sort(AccountSet *set)
-{
-	qsort(set->sorted, set->count, sizeof(Account *), compare_accounts);
-}
-
-/* Drop the accounts that were added last. */
+/* Drop the accounts that were appended last. */
 void
 account_set_truncate(AccountSet *set, int count)
 {

@@ -72,11 +72,23 @@ typedef struct Account
 	AccountRow	one;
 } Account;
 
-/* The accounts of a call; found by name, locked in order. */
+/* An account that a call is about, before the order of all of them is known. */
+typedef struct AccountStub
+{
+	text	   *id;
+	Account    *account;		/* NULL until account_set_sort() */
+	int32		want;
+} AccountStub;
+
+/*
+ * The accounts of a call, found by name.  Named first, then sorted: the accounts
+ * then lie in memory in the order in which they are locked and written.
+ */
 typedef struct AccountSet
 {
-	KeepTextMap *map;
-	Account   **sorted;			/* ascending by id after account_set_sort() */
+	KeepTextMap *map;			/* of stubs */
+	AccountStub **stubs;
+	Account   **sorted;			/* NULL until account_set_sort() */
 	int			count;
 	int			space;
 	text	   *unit;			/* of the account that was read last */
@@ -84,7 +96,8 @@ typedef struct AccountSet
 } AccountSet;
 
 extern void account_set_init(AccountSet *set, int expected);
-extern Account *account_set_add(AccountSet *set, text *id, int32 want);
+extern AccountStub *account_set_add(AccountSet *set, text *id, int32 want);
+extern Account *account_set_append(AccountSet *set, text *id, int32 want);
 extern Account *account_set_find(AccountSet *set, text *id);
 extern void account_set_sort(AccountSet *set);
 extern void account_set_truncate(AccountSet *set, int count);

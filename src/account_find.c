@@ -156,7 +156,7 @@ find_by_hint(AccountFinder *finder, const AccountHint *hint, text *id)
 
 	return ItemPointerGetBlockNumber(&tid) < finder->nblocks &&
 		table_index_fetch_tuple(finder->fetch, &tid, finder->snapshot, finder->slot,
-								   &again, NULL) &&
+								&again, NULL) &&
 		is_row(finder, id, hint->shard);
 }
 

@@ -76,7 +76,9 @@ begin(AccountCall *call, FunctionCallInfo fcinfo, const char *function, AclMode 
 	ledger_begin(&call->work, fcinfo, function, rights, 0);
 	call->work.path = &ledger_spi_path;
 	account_set_init(&call->work.accounts, 1);
-	call->account = account_set_add(&call->work.accounts, id, ACCOUNT_ALL_SHARDS);
+	(void) account_set_add(&call->work.accounts, id, ACCOUNT_ALL_SHARDS);
+	account_set_sort(&call->work.accounts);
+	call->account = call->work.accounts.sorted[0];
 	account_set_reset(&call->work.accounts);
 }
 
@@ -205,7 +207,9 @@ keep_balance(PG_FUNCTION_ARGS)
 		elog(ERROR, "could not connect to SPI");
 	ledger_open(&call.work.ledger, PG_GETARG_OID(0), AccessShareLock);
 	account_set_init(&call.work.accounts, 1);
-	call.account = account_set_add(&call.work.accounts, id, ACCOUNT_ALL_SHARDS);
+	(void) account_set_add(&call.work.accounts, id, ACCOUNT_ALL_SHARDS);
+	account_set_sort(&call.work.accounts);
+	call.account = call.work.accounts.sorted[0];
 	return answer(&call, fcinfo, true);
 }
 

@@ -60,8 +60,7 @@ other_row(LedgerWork *work, text *id, int16 shard)
 
 	if (other == NULL && work->may_mark)
 	{
-		other = account_set_add(&work->accounts, id, shard);
-		other->rows = &other->one;
+		other = account_set_append(&work->accounts, id, shard);
 		ledger_spi_lock_free(work, other, shard);
 	}
 	return other != NULL && other->found ? account_row(other, shard) : NULL;

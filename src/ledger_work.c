@@ -168,7 +168,7 @@ attempt_in_subtransaction(LedgerWork *work, LedgerDecide decide, void *arg)
 }
 
 /*
- * Do a call's work, with the accounts that are in the work's set.  All in the
+ * Do a call's work, with the accounts that are in the work's set, sorted.  All in the
  * caller's transaction: what it has written is seen by its next command.
  */
 void
@@ -178,7 +178,6 @@ ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg)
 	int			naccounts = work->accounts.count;
 	bool		done = false;
 
-	account_set_sort(&work->accounts);
 	/*
 	 * Not at REPEATABLE READ: that a row has changed since is no reason to
 	 * fail a call that can do without it.

@@ -636,13 +636,22 @@ decide_batch(LedgerWork *work, void *arg)
 void
 transfer_batch_run(TransferBatch *batch)
 {
+	AccountSet *set = &batch->work.accounts;
+	AccountStub **stubs = MemoryContextAllocHuge(CurrentMemoryContext,
+												 sizeof(AccountStub *) * 2 * batch->nitems);
+
 	for (int i = 0; i < batch->nitems; i++)
 	{
-		TransferItem *item = &batch->items[i];
-
-		item->from = account_set_add(&batch->work.accounts, item->row.from, ACCOUNT_ANY_SHARD);
-		item->to = account_set_add(&batch->work.accounts, item->row.to, ACCOUNT_ANY_SHARD);
+		stubs[2 * i] = account_set_add(set, batch->items[i].row.from, ACCOUNT_ANY_SHARD);
+		stubs[2 * i + 1] = account_set_add(set, batch->items[i].row.to, ACCOUNT_ANY_SHARD);
 	}
+	account_set_sort(set);
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		batch->items[i].from = stubs[2 * i]->account;
+		batch->items[i].to = stubs[2 * i + 1]->account;
+	}
+	pfree(stubs);
 	batch->work.single = batch->nitems == 1;
 	sort_items(batch);
 	ledger_work_run(&batch->work, decide_batch, batch);

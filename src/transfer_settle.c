@@ -229,6 +229,7 @@ settle(FunctionCallInfo fcinfo, TransferStatus to, const char *function)
 		account_set_init(&call.work.accounts, 2);
 		account_set_add(&call.work.accounts, call.row->from, call.row->from_shard);
 		account_set_add(&call.work.accounts, call.row->to, call.row->to_shard);
+		account_set_sort(&call.work.accounts);
 		call.work.single = true;
 		ledger_work_run(&call.work, decide_end, &call);
 	}
