@@ -226,6 +226,7 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 	row = &account->rows[account->nrows++];
 	row->shard = DatumGetInt16(values[ACCOUNT_COL_SHARD]);
 	row->dirty = false;
+	row->tuple = NULL;
 	ItemPointerSetInvalid(&row->tid);
 	if (tid != NULL)
 		row->tid = *tid;

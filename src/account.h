@@ -10,7 +10,7 @@
 #include "ledger_sql.h"
 #include "textmap.h"
 
-#include "executor/tuptable.h"
+#include "access/htup.h"
 #include "storage/itemptr.h"
 #include "utils/timestamp.h"
 
@@ -43,7 +43,8 @@ typedef struct AccountRow
 {
 	int16		shard;
 	bool		dirty;			/* to be written */
-	ItemPointerData tid;		/* direct access only */
+	ItemPointerData tid;		/* direct access only, as is "tuple" */
+	HeapTuple	tuple;			/* copy of the row, or NULL */
 	int64		floor;			/* this shard's part of the limits, or LEDGER_NULL */
 	int64		ceiling;
 	Counters	locked;			/* as locked, less holds that are over */
@@ -57,7 +58,6 @@ typedef struct AccountRow
 typedef struct Account
 {
 	text	   *id;
-	void	   *hint;			/* direct access only */
 	int32		want;			/* a shard, ACCOUNT_ANY_SHARD or ACCOUNT_ALL_SHARDS */
 	bool		found;
 	bool		frozen;

@@ -14,6 +14,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
@@ -22,14 +23,33 @@
 #include "utils/snapmgr.h"
 
 /* hints kept by a backend for a ledger, at most */
-#define MAX_HINTS		50000
+#define MAX_HINTS		100000
+
+/* a call with more accounts keeps no copies of their rows */
+#define MAX_COPIES		20000
+
+#define SH_PREFIX hintmap
+#define SH_ELEMENT_TYPE AccountHint
+#define SH_KEY_TYPE uint64
+#define SH_KEY hash
+#define SH_HASH_KEY(tb, key) ((uint32) (key))
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
 
 struct AccountHints
 {
 	MemoryContext context;
-	KeepTextMap *map;
-	int			count;
+	hintmap_hash *map;
 };
+
+static inline uint64
+hash_id(const text *id)
+{
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
+}
 
 /* What this backend knows of where a ledger's accounts are. */
 AccountHints *
@@ -42,52 +62,35 @@ account_hints(KeepTable *table)
 	hints = MemoryContextAllocZero(table->context, sizeof(AccountHints));
 	hints->context = AllocSetContextCreate(table->context, "pg_keep hints",
 										   ALLOCSET_DEFAULT_SIZES);
-	hints->map = keep_textmap_create(hints->context, 256);
+	hints->map = hintmap_create(hints->context, 256, NULL);
 	table->local = hints;
 	return hints;
 }
 
-/* Where the account is said to be, or NULL. */
-AccountHint *
-account_hint(AccountHints *hints, text *id)
+/* Where the account is said to be, or NULL; until the next one is remembered. */
+const AccountHint *
+account_hint(AccountHints *hints, const text *id)
 {
-	return keep_textmap_find(hints->map, id);
+	return hintmap_lookup(hints->map, hash_id(id));
 }
 
-/* Forget all hints where there are too many; none may be in use. */
+/* Remember where an account's row is, while there is room. */
 void
-account_trim_hints(AccountHints *hints)
+account_remember(AccountHints *hints, const text *id, const AccountHint *where)
 {
-	if (hints->count < MAX_HINTS)
-		return;
-	MemoryContextReset(hints->context);
-	hints->map = keep_textmap_create(hints->context, 256);
-	hints->count = 0;
-}
-
-/* Remember where an account's row is: for this call only, where there are too many. */
-static AccountHint *
-add_hint(AccountHints *hints, text *id, ItemPointer root, int16 shards, int16 shard)
-{
-	AccountHint *hint = keep_textmap_find(hints->map, id);
+	AccountHint *hint;
+	uint64		hash = hash_id(id);
 	bool		found;
 
-	if (hint == NULL && hints->count >= MAX_HINTS)
-		hint = palloc(sizeof(AccountHint));
-	else if (hint == NULL)
+	if (hints->map->members >= MAX_HINTS)
 	{
-		Size		size = VARSIZE_ANY(id);
-		text	   *key = MemoryContextAlloc(hints->context, size);
-
-		memcpy(key, id, size);
-		hint = MemoryContextAlloc(hints->context, sizeof(AccountHint));
-		*keep_textmap_insert(hints->map, key, &found) = hint;
-		hints->count++;
+		MemoryContextReset(hints->context);
+		hints->map = hintmap_create(hints->context, 256, NULL);
 	}
-	hint->root = *root;
-	hint->shards = shards;
-	hint->shard = shard;
-	return hint;
+	hint = hintmap_insert(hints->map, hash, &found);
+	hint->root = where->root;
+	hint->shards = where->shards;
+	hint->shard = where->shard;
 }
 
 /* Open what it takes to find rows as they are now. */
@@ -162,26 +165,27 @@ find_by_hint(AccountFinder *finder, const AccountHint *hint, text *id)
 
 /*
  * Find the row of an account that this backend books on, where any will do;
- * returns its hint, with the row in the slot, or NULL.
+ * returns false, or true with the row in the slot, and says where it is.
  */
-AccountHint *
-account_find_any(AccountFinder *finder, text *id)
+bool
+account_find_any(AccountFinder *finder, text *id, AccountHint *where)
 {
-	AccountHint *hint = keep_textmap_find(finder->hints->map, id);
-	ItemPointerData root;
-	int16		shards;
-	int16		shard;
+	const AccountHint *hint = account_hint(finder->hints, id);
 	bool		isnull;
 
 	if (hint != NULL && find_by_hint(finder, hint, id))
-		return hint;
-	if (!account_find_shard(finder, id, 0, &root))
-		return NULL;
-	shards = DatumGetInt16(slot_getattr(finder->slot, ACCOUNT_COL_SHARDS + 1, &isnull));
-	shard = MyProcNumber % Max(shards, 1);
-	if (shard != 0 && !account_find_shard(finder, id, shard, &root))
-		return NULL;
-	return add_hint(finder->hints, id, &root, shards, shard);
+	{
+		*where = *hint;
+		return true;
+	}
+	if (!account_find_shard(finder, id, 0, &where->root))
+		return false;
+	where->shards = DatumGetInt16(slot_getattr(finder->slot, ACCOUNT_COL_SHARDS + 1, &isnull));
+	where->shard = MyProcNumber % Max(where->shards, 1);
+	if (where->shard != 0 && !account_find_shard(finder, id, where->shard, &where->root))
+		return false;
+	account_remember(finder->hints, id, where);
+	return true;
 }
 
 /*
@@ -210,6 +214,8 @@ account_lock_found(AccountFinder *finder, AccountSet *set, Account *account, int
 			slot_getallattrs(finder->slot);
 			account_from_values(set, account, finder->slot->tts_values, finder->slot->tts_isnull,
 								&finder->slot->tts_tid);
+			if (set->count <= MAX_COPIES)
+				account->rows[account->nrows - 1].tuple = ExecCopySlotHeapTuple(finder->slot);
 			break;
 		case TM_Deleted:
 			break;

@@ -14,13 +14,16 @@
 
 /*
  * Where this backend last found an account's row: the root of its HOT chain.
- * Only a hint: what is found there is looked at before it is believed.
+ * Only a hint: what is found there is looked at before it is believed, so that
+ * it needs no more of the account's name than a hash value.
  */
 typedef struct AccountHint
 {
+	uint64		hash;
 	ItemPointerData root;
 	int16		shards;
 	int16		shard;
+	char		status;			/* for the hash table */
 } AccountHint;
 
 typedef struct AccountHints AccountHints;
@@ -39,11 +42,11 @@ typedef struct AccountFinder
 } AccountFinder;
 
 extern AccountHints *account_hints(KeepTable *table);
-extern AccountHint *account_hint(AccountHints *hints, text *id);
-extern void account_trim_hints(AccountHints *hints);
+extern const AccountHint *account_hint(AccountHints *hints, const text *id);
+extern void account_remember(AccountHints *hints, const text *id, const AccountHint *where);
 extern void account_finder_open(AccountFinder *finder, KeepTable *table);
 extern void account_finder_close(AccountFinder *finder);
-extern AccountHint *account_find_any(AccountFinder *finder, text *id);
+extern bool account_find_any(AccountFinder *finder, text *id, AccountHint *where);
 extern bool account_find_shard(AccountFinder *finder, text *id, int shard, ItemPointer root);
 extern bool account_lock_found(AccountFinder *finder, AccountSet *set, Account *account,
 							   int shard);

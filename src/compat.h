@@ -21,6 +21,13 @@
 #error "pg_keep needs PostgreSQL 15 or newer"
 #endif
 
+/* have the processor load what is wanted soon */
+#ifdef __GNUC__
+#define keep_prefetch(address)	__builtin_prefetch(address)
+#else
+#define keep_prefetch(address)	((void) 0)
+#endif
+
 #if PG_VERSION_NUM < 160000
 #define keep_owns_relation(relid, role)	pg_class_ownercheck((relid), (role))
 #else

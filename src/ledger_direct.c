@@ -46,6 +46,7 @@ typedef struct Direct
 	Relation	transfers;
 	Relation	transfers_key;
 	EState	   *estate;
+	TupleTableSlot *slot;		/* for new versions of accounts */
 	ResultRelInfo *accounts_rri;	/* NULL until indexes are needed */
 	ResultRelInfo *transfers_rri;
 } Direct;
@@ -125,12 +126,12 @@ direct_begin(LedgerWork *work)
 	AccountFinder finder;
 	bool		open = false;
 
-	account_trim_hints(hints);
 	work->subtransaction = !work->single;
 	for (int i = 0; i < work->accounts.count && !work->subtransaction; i++)
 	{
 		Account    *account = work->accounts.sorted[i];
-		AccountHint *hint;
+		const AccountHint *hint;
+		AccountHint where;
 
 		if (account->want != ACCOUNT_ANY_SHARD)
 			continue;
@@ -140,7 +141,7 @@ direct_begin(LedgerWork *work)
 			if (!open)
 				account_finder_open(&finder, work->ledger.accounts);
 			open = true;
-			hint = account_find_any(&finder, account->id);
+			hint = account_find_any(&finder, account->id, &where) ? &where : NULL;
 		}
 		work->subtransaction = hint == NULL || hint->shards > 1;
 	}
@@ -164,11 +165,15 @@ direct_lock(LedgerWork *work)
 
 		if (i % 256 == 0)
 			CHECK_FOR_INTERRUPTS();
+		/* names lie scattered in the arguments */
+		if (i + 8 < set->count)
+			keep_prefetch(set->sorted[i + 8]->id);
 		if (account->want == ACCOUNT_ANY_SHARD)
 		{
-			AccountHint *hint = account->hint = account_find_any(finder, account->id);
+			AccountHint where;
 
-			if (hint != NULL && !account_lock_found(finder, set, account, hint->shard))
+			if (account_find_any(finder, account->id, &where) &&
+				!account_lock_found(finder, set, account, where.shard))
 				work->again = true;
 			/* opened anew in shards since begin() looked */
 			if (account->shards > 1 && account->found && !work->subtransaction)
@@ -192,6 +197,7 @@ direct_lock(LedgerWork *work)
 	(void) RelationGetIndexList(direct->transfers);
 	direct->transfers_key = index_open(direct->transfers->rd_pkindex, AccessShareLock);
 	direct->estate = CreateExecutorState();
+	direct->slot = MakeSingleTupleTableSlot(RelationGetDescr(finder->rel), &TTSOpsHeapTuple);
 }
 
 /* Take in a stored transfer from the slot. */
@@ -359,20 +365,51 @@ direct_insert(LedgerWork *work, TransferRow **rows, int n)
 	return inserted;
 }
 
+/*
+ * Write the counters into a copy of the row as it was locked: they stand one
+ * behind the other, after the columns that are never NULL.
+ */
+static void
+patch_copy(const AccountRow *row)
+{
+	HeapTupleHeader header = row->tuple->t_data;
+	char	   *data = (char *) header + header->t_hoff;
+	Counters	counters = row->now;
+	Size		at;
+
+	at = VARSIZE_ANY(data);		/* id */
+	at = SHORTALIGN(at) + 2 * sizeof(int16);	/* shard, shards */
+	at = att_align_pointer(at, TYPALIGN_INT, -1, data + at);
+	at += VARSIZE_ANY(data + at) + sizeof(bool);	/* unit, frozen */
+	at = DOUBLEALIGN(at);
+	counters.debits_pending += row->over_debits;
+	counters.credits_pending += row->over_credits;
+	LEDGER_CHECK(memcmp(data + at, &row->locked, 2 * sizeof(int64)) == 0);
+	memcpy(data + at, &counters, sizeof(Counters));
+}
+
 /* Write the new version of a row that we have locked. */
 static void
 update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
 {
-	TupleTableSlot *slot = direct->finder.slot;
-	AccountHint *hint = account->hint;
+	TupleTableSlot *slot = direct->slot;
 	KeepIndexUpdate indexes = KEEP_INDEX_UPDATE_NONE;
 	TM_FailureData failure;
 	LockTupleMode lockmode;
 	TM_Result	result;
+	AccountHint where;
 
 	ExecClearTuple(slot);
-	account_to_values(account, row, slot->tts_values, slot->tts_isnull);
-	ExecStoreVirtualTuple(slot);
+	if (row->tuple != NULL && account->shards == 1)
+	{
+		patch_copy(row);
+		ExecStoreHeapTuple(row->tuple, slot, false);
+	}
+	else
+	{
+		account_to_values(account, row, slot->tts_values, slot->tts_isnull);
+		ExecStoreVirtualTuple(slot);
+	}
 	result = table_tuple_update(direct->finder.rel, &row->tid, slot, command,
 								direct->finder.snapshot, InvalidSnapshot, true, &failure,
 								&lockmode, &indexes);
@@ -386,8 +423,11 @@ update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
 	list_free(keep_insert_index_tuples(direct->accounts_rri, slot, direct->estate, true,
 									   (bool *) NULL, NIL, indexes));
 	ResetPerTupleExprContext(direct->estate);
-	if (hint != NULL && hint->shard == row->shard)
-		hint->root = slot->tts_tid;
+	where.root = slot->tts_tid;
+	where.shards = account->shards;
+	where.shard = row->shard;
+	if (account->want == ACCOUNT_ANY_SHARD)
+		account_remember(direct->finder.hints, account->id, &where);
 }
 
 /* LedgerPath.write */
@@ -436,6 +476,7 @@ direct_end(LedgerWork *work)
 	if (direct->transfers_rri != NULL)
 		ExecCloseIndices(direct->transfers_rri);
 	FreeExecutorState(direct->estate);
+	ExecDropSingleTupleTableSlot(direct->slot);
 	index_close(direct->transfers_key, AccessShareLock);
 	table_close(direct->transfers, NoLock);
 	account_finder_close(&direct->finder);
