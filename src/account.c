@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "account.h"
+#include "compat.h"
 
 #include "common/int.h"
 #include "utils/array.h"
@@ -28,7 +29,7 @@ account_set_init(AccountSet *set, int expected)
 {
 	set->context = CurrentMemoryContext;
 	set->space = Max(expected, 2);
-	set->map = keep_textmap_create(CurrentMemoryContext, set->space);
+	set->map = keep_textmap_create(CurrentMemoryContext, set->space / 2);
 	set->stubs = palloc(sizeof(AccountStub *) * set->space);
 	set->sorted = NULL;
 	set->count = 0;
@@ -357,13 +358,17 @@ account_can_take(const Account *account, const AccountRow *row, int64 amount)
 	return !pg_add_s64_overflow(sum, amount, &sum) && sum <= limit;
 }
 
-/* Does a sum of these stay within the row's part of bigint's range? */
+/*
+ * Does a sum of these stay within the row's part of bigint's range?  Holds that
+ * are over count as long as the table has them.
+ */
 static bool
-fits(const Account *account, int64 posted, int64 pending, int64 amount)
+fits(const Account *account, int64 posted, int64 pending, int64 over, int64 amount)
 {
 	int64		sum;
 
 	return !pg_add_s64_overflow(posted, pending, &sum) &&
+		!pg_add_s64_overflow(sum, over, &sum) &&
 		!pg_add_s64_overflow(sum, amount, &sum) &&
 		sum <= PG_INT64_MAX / Max(account->shards, 1);
 }
@@ -372,14 +377,16 @@ fits(const Account *account, int64 posted, int64 pending, int64 amount)
 bool
 account_can_debit(const Account *account, const AccountRow *row, int64 amount)
 {
-	return fits(account, row->now.debits_posted, row->now.debits_pending, amount);
+	return fits(account, row->now.debits_posted, row->now.debits_pending, row->over_debits,
+				amount);
 }
 
 /* Would its credits? */
 bool
 account_can_credit(const Account *account, const AccountRow *row, int64 amount)
 {
-	return fits(account, row->now.credits_posted, row->now.credits_pending, amount);
+	return fits(account, row->now.credits_posted, row->now.credits_pending, row->over_credits,
+				amount);
 }
 
 /*
@@ -418,8 +425,8 @@ account_shares(int64 limit, bool lower, int shards, const int64 *used, int64 *sh
 void
 account_share_out(Account *account)
 {
-	int64		used[LEDGER_MAX_SHARDS];
-	int64		shares[LEDGER_MAX_SHARDS];
+	int64		used[LEDGER_MAX_SHARDS] = {0};
+	int64		shares[LEDGER_MAX_SHARDS] = {0};
 
 	LEDGER_CHECK(account->nrows == account->shards && account->shards <= LEDGER_MAX_SHARDS);
 	for (int side = 0; side < 2; side++)

@@ -17,6 +17,10 @@
 #include "utils/acl.h"
 #include "utils/rel.h"
 
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #if PG_VERSION_NUM < 150000
 #error "pg_keep needs PostgreSQL 15 or newer"
 #endif

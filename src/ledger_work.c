@@ -57,12 +57,13 @@ has_appeared(LedgerWork *work)
 	for (int i = 0; i < work->accounts.count; i++)
 		if (!work->accounts.sorted[i]->found)
 			missing = lappend(missing, work->accounts.sorted[i]->id);
-	if (missing == NIL || IsolationUsesXactSnapshot())
+	if (missing == NIL)
 		return false;
 	param = ledger_texts(missing);
 	appeared = keep_run(work->ledger.accounts, ACCOUNT_EXISTS, &param, NULL, false) > 0;
 	SPI_freetuptable(SPI_tuptable);
-	if (appeared && work->looks++ >= MAX_LOOKS)
+	/* a snapshot that stays as it is had it all the time */
+	if (appeared && (IsolationUsesXactSnapshot() || work->looks++ >= MAX_LOOKS))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("an account of ledger \"%s\" can be seen but not be locked",

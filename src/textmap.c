@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "textmap.h"
 
 #include "common/hashfn.h"

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "transfer_row.h"
 
 #include "utils/builtins.h"
