@@ -230,6 +230,8 @@ run_with_rows(KeepTable *table, int statement, Tuplestorestate *rows, TupleDesc 
 	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
 	relation->md.enrtuples = nrows;
 	relation->reldata = rows;
+	/* an error in an earlier attempt may have left one behind */
+	(void) SPI_unregister_relation(LEDGER_ROWS);
 	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register the rows of a ledger");
 	result = keep_run(table, statement, NULL, NULL, false);
