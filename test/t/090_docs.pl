@@ -51,7 +51,7 @@ sub plain
 	my @lines;
 
 	# a result of set-up: its header, its rule, its row
-	$text =~ s/^ *(?:create_store|set_store_option) *\n-+\n[^\n]*\n(?:\(1 row\)\n)?//mg;
+	$text =~ s/^ *(?:create_store|create_ledger|set_store_option) *\n-+\n[^\n]*\n(?:\(1 row\)\n)?//mg;
 	foreach my $line (split /\n/, $text)
 	{
 		next if $line =~ /^\(\d+ rows?\)$/ || $line =~ /^\s*$/ || $line =~ /^[-+]+$/;
