@@ -39,6 +39,37 @@ at_once() {
 	printf '%s\n' "$ANSWER" | sed 's/^/    /'
 }
 
+# lose_reply WHO SQL: makes a call whose client is killed before the reply comes; the server carries it out
+lose_reply() {
+	local client
+	printf '\n%s> %s\n' "$1" "$2"
+	PGAPPNAME=lost psql -X -q -c "$2; SELECT pg_sleep(2)" >/dev/null 2>&1 &
+	client=$!
+	await 1 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lost' AND wait_event = 'PgSleep'"
+	kill -KILL "$client"
+	{ wait "$client" || true; } 2>/dev/null
+	await 0 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lost'"
+	ANSWER=
+	printf '    (the client is killed, the reply goes nowhere)\n'
+}
+
+# cut_off WHO SQL: makes a call whose connection breaks before it commits. What came before is lost with it.
+cut_off() {
+	printf '\n%s> %s\n' "$1" "$2"
+	ANSWER=$({ psql -X -q -c "$2; SELECT pg_terminate_backend(pg_backend_pid())" 2>&1 >/dev/null || true; } | grep -v '^[[:blank:]]')
+	printf '%s\n' "$ANSWER" | sed 's/^/    /'
+}
+
+# await RESULT QUERY: waits until the query answers so, for 10 seconds at most
+await() {
+	for _ in $(seq 100); do
+		[ "$(psql -X -q -A -t -c "$2")" != "$1" ] || return 0
+		sleep 0.1
+	done
+	printf 'Waited in vain for %s: %s\n' "$1" "$2"
+	exit 1
+}
+
 # field COLUMN: that column of the first row in ANSWER
 field() {
 	awk -F '|' -v name="$1" '
