@@ -183,9 +183,154 @@ LANGUAGE sql AS $$
     FROM test.call c GROUP BY 1 ORDER BY min(c.nr)
 $$;
 
--- Every function of the extension that takes a store first is called above.
+-- One call of every function that works on a ledger; $1 stands for the ledger, which
+-- test.ledger_for_calls() has made ready.
+CREATE TABLE test.ledger_call (
+    nr int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    fn text NOT NULL,
+    reads boolean NOT NULL,
+    stmt text NOT NULL
+);
+GRANT SELECT ON test.ledger_call TO PUBLIC;
+INSERT INTO test.ledger_call (fn, reads, stmt) VALUES
+    ('balance', true, $$SELECT * FROM keep.balance($1, 'a')$$),
+    ('statement', true, $$SELECT * FROM keep.statement($1, 'a')$$),
+    ('verify_ledger', true, $$SELECT * FROM keep.verify_ledger($1)$$),
+    ('open_account', false, $$SELECT * FROM keep.open_account($1, 'new', 'USD')$$),
+    ('set_account_limits', false, $$SELECT * FROM keep.set_account_limits($1, 'a', -5, NULL)$$),
+    ('freeze_account', false, $$SELECT * FROM keep.freeze_account($1, 'a', false)$$),
+    ('transfer', false, $$SELECT * FROM keep.transfer($1, 'new1', 'a', 'b', 1)$$),
+    ('transfer_many', false, $$SELECT * FROM keep.transfer_many($1, '{new2}', '{a}', '{b}', '{1}')$$),
+    ('transfer_batch', false,
+        $$SELECT * FROM keep.transfer_batch($1, '[{"id": "new3", "from_account": "a", "to_account": "b", "amount": 1}]')$$),
+    ('post_transfer', false, $$SELECT * FROM keep.post_transfer($1, 'hold 1')$$),
+    ('void_transfer', false, $$SELECT * FROM keep.void_transfer($1, 'hold 2')$$),
+    ('reverse_transfer', false, $$SELECT * FROM keep.reverse_transfer($1, 'new4', 'paid')$$),
+    ('expire_holds', false, $$SELECT keep.expire_holds($1)$$);
+
+-- Makes a ledger of that name for the calls above: a has 100, two holds and a transfer to b.
+CREATE FUNCTION test.ledger_for_calls(name text, history boolean = true) RETURNS regclass
+LANGUAGE plpgsql AS $$
+DECLARE
+    l regclass := keep.create_ledger(name, history);
+BEGIN
+    PERFORM keep.open_account(l, 'world', 'USD', NULL), keep.open_account(l, 'a', 'USD'), keep.open_account(l, 'b', 'USD');
+    PERFORM keep.transfer(l, 'fund', 'world', 'a', 100);
+    PERFORM keep.transfer(l, 'hold 1', 'a', 'b', 10, '1 hour'), keep.transfer(l, 'hold 2', 'a', 'b', 10, '1 hour');
+    PERFORM keep.transfer(l, 'paid', 'a', 'b', 10);
+    RETURN l;
+END $$;
+
+-- Runs every call against a ledger and shows each one's SQLSTATE; one line for each different answer.
+CREATE FUNCTION test.try_ledger(ledger text, OUT fn text, OUT result text) RETURNS SETOF record
+LANGUAGE sql AS $$
+    SELECT c.fn, test.code(replace(c.stmt, '$1', ledger)) FROM test.ledger_call c ORDER BY c.nr
+$$;
+CREATE FUNCTION test.try_ledger_grouped(ledger text, OUT result text, OUT fns text) RETURNS SETOF record
+LANGUAGE sql AS $$
+    SELECT test.sqlstate(replace(c.stmt, '$1', ledger)) AS result,
+        string_agg(c.fn, ' ' ORDER BY c.nr)
+    FROM test.ledger_call c GROUP BY 1 ORDER BY min(c.nr)
+$$;
+
+-- The answer to a transfer on one line, without its times.
+CREATE FUNCTION test.t(r keep.transfer_result) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(', ',
+        coalesce(r.id, 'id?') || ': ' || coalesce(r.status, 'status?'),
+        r.reason,
+        coalesce(r.amount::text, 'no amount'),
+        CASE WHEN r.from_balance IS NOT NULL OR r.to_balance IS NOT NULL
+            THEN format('now %s and %s', coalesce(r.from_balance::text, '-'), coalesce(r.to_balance::text, '-')) END,
+        'until ' || CASE WHEN r.expires_at IS NOT NULL THEN test.left(r.expires_at) END,
+        CASE WHEN r.replayed THEN 'replayed' WHEN r.replayed IS NULL THEN 'replayed?' END,
+        CASE WHEN r.created_at > keep.clock() OR r.created_at IS NULL AND r.status <> 'mismatch' THEN 'created?' END)
+$$;
+
+-- An account on one line, without its version.
+CREATE FUNCTION test.b(r keep.account_balance) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(', ',
+        format('%s: %s %s', coalesce(r.account, 'account?'), coalesce(r.balance::text, 'balance?'), coalesce(r.unit, 'unit?')),
+        'available ' || coalesce(r.available::text, '?'),
+        format('out %s + %s', coalesce(r.debits_posted::text, '?'), coalesce(r.debits_pending::text, '?')),
+        format('in %s + %s', coalesce(r.credits_posted::text, '?'), coalesce(r.credits_pending::text, '?')),
+        CASE WHEN r.frozen THEN 'frozen' WHEN r.frozen IS NULL THEN 'frozen?' END,
+        CASE WHEN r.version IS NULL THEN 'version?' END)
+$$;
+
+-- What a call of a transfer function answers, its results on one line each, or its error.
+CREATE FUNCTION test.say(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+    detail text;
+    hint text;
+    context text;
+BEGIN
+    EXECUTE format('SELECT string_agg(test.t(r), E''\n'') FROM keep.%s r', call) INTO result;
+    RETURN coalesce(result, '(no rows)');
+EXCEPTION WHEN others THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
+    RETURN concat_ws(' / ', SQLSTATE, SQLERRM, 'detail: ' || nullif(detail, ''), 'hint: ' || nullif(hint, ''),
+        substring(context FROM 'item \d+ of the batch'));
+END $$;
+
+-- Every account's balance, and what of it is available where that is less.
+CREATE FUNCTION test.balances(ledger regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    EXECUTE format('SELECT string_agg(concat_ws(''/'', a.id || '' '' || b.balance,'
+        ' CASE WHEN b.available <> b.balance THEN b.available END), '', '' ORDER BY a.id)'
+        ' FROM (SELECT DISTINCT id FROM %s) a, keep.balance($1, a.id) b', ledger) INTO result USING ledger;
+    RETURN result;
+END $$;
+
+-- The rules that every ledger keeps, looked at without pg_keep: returns 'sound'.
+CREATE FUNCTION test.ledger_sound(ledger regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    bad text;
+BEGIN
+    EXECUTE format($q$
+        WITH moved AS (
+            SELECT account, sum(dpost) AS dpost, sum(cpost) AS cpost, sum(dpend) AS dpend, sum(cpend) AS cpend FROM (
+                SELECT from_account AS account, amount AS dpost, 0 AS cpost, 0 AS dpend, 0 AS cpend FROM %2$s WHERE status = 'posted'
+                UNION ALL SELECT to_account, 0, amount, 0, 0 FROM %2$s WHERE status = 'posted'
+                UNION ALL SELECT from_account, 0, 0, held, 0 FROM %2$s WHERE status = 'pending'
+                UNION ALL SELECT to_account, 0, 0, 0, held FROM %2$s WHERE status = 'pending') x GROUP BY account),
+        accounts AS (
+            SELECT id, sum(debits_posted) AS dpost, sum(credits_posted) AS cpost, sum(debits_pending) AS dpend,
+                sum(credits_pending) AS cpend, bool_or(least(debits_posted, credits_posted, debits_pending, credits_pending) < 0)
+                    OR count(*) <> max(shards) OR min(shards) <> max(shards) OR min(unit) <> max(unit)
+                    OR bool_or(frozen) <> bool_and(frozen) AS odd
+            FROM %1$s GROUP BY id)
+        SELECT string_agg(id, ', ' ORDER BY id) FROM accounts a LEFT JOIN moved m ON m.account = a.id
+        WHERE odd OR (a.dpost, a.cpost, a.dpend, a.cpend) IS DISTINCT FROM
+            (coalesce(m.dpost, 0), coalesce(m.cpost, 0), coalesce(m.dpend, 0), coalesce(m.cpend, 0))$q$,
+        ledger, ledger::text || '_transfers') INTO bad;
+    IF bad IS NOT NULL THEN
+        RETURN 'not as the transfers say: ' || bad;
+    END IF;
+    EXECUTE format($q$SELECT string_agg(o.id, ', ' ORDER BY o.id) FROM %1$s o
+        LEFT JOIN (SELECT reverses, sum(amount) AS back FROM %1$s WHERE status = 'posted' GROUP BY reverses) r ON r.reverses = o.id
+        WHERE o.reversed IS DISTINCT FROM r.back OR o.reversed > o.amount$q$, ledger::text || '_transfers') INTO bad;
+    IF bad IS NOT NULL THEN
+        RETURN 'reversed: ' || bad;
+    END IF;
+    EXECUTE format($q$SELECT string_agg(id, ', ' ORDER BY id) FROM %s WHERE status NOT IN
+        ('posted', 'pending', 'voided', 'expired', 'rejected') OR (reason IS NOT NULL) <> (status = 'rejected')
+        OR amount <= 0 OR amount > held$q$, ledger::text || '_transfers') INTO bad;
+    IF bad IS NOT NULL THEN
+        RETURN 'odd transfers: ' || bad;
+    END IF;
+    SELECT string_agg(rule, ', ' ORDER BY rule) INTO bad FROM keep.verify_ledger(ledger) WHERE ok IS DISTINCT FROM true;
+    IF bad IS NOT NULL THEN
+        RETURN 'verify_ledger: ' || bad;
+    END IF;
+    RETURN 'sound';
+END $$;
+
+-- Every function of the extension that takes a store or a ledger first is called above.
 SELECT DISTINCT p.proname
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'keep' AND p.proargtypes[0] = 'regclass'::regtype
-    AND p.proname NOT IN (SELECT c.fn FROM test.call c)
+    AND p.proname NOT IN (SELECT c.fn FROM test.call c UNION ALL SELECT c.fn FROM test.ledger_call c)
 ORDER BY 1;

@@ -1,5 +1,5 @@
--- DROP EXTENSION leaves the stores as plain tables, with their entries and versions;
--- CREATE EXTENSION and register() bring them back. Runs last: it ends with the extension
+-- DROP EXTENSION leaves the stores and ledgers as plain tables, with their entries, accounts and
+-- transfers; CREATE EXTENSION and register() bring them back. Runs last: it ends with the extension
 -- as CREATE EXTENSION leaves it, and takes the roles and helpers away.
 \pset null '(null)'
 \set VERBOSITY terse
@@ -15,18 +15,25 @@ SELECT (keep.put('s', 'k', '1')).status;
 SELECT keep.get('s', 'k');
 SELECT version AS v FROM s \gset
 SELECT options FROM keep.relation WHERE table_name = 's' \gset
+SELECT keep.create_ledger('l', history => true);
+SELECT (keep.open_account('l', 'a', 'USD', NULL)).balance, (keep.open_account('l', 'b', 'USD')).balance;
+SELECT (keep.transfer('l', 't1', 'a', 'b', 5)).status;
+SELECT (keep.transfer('l', 't2', 'a', 'b', 2, '1 hour')).status;
 
 -- the stores do not hold the extension, nor the extension the stores
 BEGIN;
 DROP EXTENSION pg_keep;
 SELECT count(*) AS entries FROM s;
+SELECT count(*) AS transfers FROM l_transfers;
 SELECT to_regclass('keep.relation'), to_regnamespace('keep');
 ROLLBACK;
 SELECT keep.get('s', 'k'), (keep.put('s', 'k', '1')).status;
+SELECT (keep.transfer('l', 't1', 'a', 'b', 5)).replayed;
 SELECT count(*) AS registered FROM keep.relation;
 
 DROP EXTENSION pg_keep;
 SELECT count(*) AS entries FROM s;
+SELECT id, credits_posted - debits_posted AS balance FROM l ORDER BY id;
 INSERT INTO s (key, value, created_at, updated_at) VALUES ('by hand', '1', now(), now());
 SELECT version > :v AS "the identity column works on" FROM s WHERE key = 'by hand';
 SELECT count(*) AS "event triggers left" FROM pg_event_trigger WHERE evtname LIKE '%keep%';
@@ -42,11 +49,17 @@ SELECT keep.register('s', 'store', :'options');
 SELECT keep.get('s', 'k');
 SELECT version > :v AS "versions go on", status FROM keep.put('s', 'k', '2');
 SELECT count(*) FROM s WHERE key = encode(sha256('k'), 'hex');
+SELECT keep.balance('l', 'b');
+SELECT keep.register('l', 'ledger', '{"history": true}');
+SELECT replayed, from_balance FROM keep.transfer('l', 't1', 'a', 'b', 5);
+SELECT status, to_balance FROM keep.post_transfer('l', 't2');
+SELECT transfer, balance FROM keep.statement('l', 'b');
+SELECT rule FROM keep.verify_ledger('l') WHERE NOT ok;
 
 -- a new version of the schema's objects serves the plans of this session
 SELECT keep.create_store('gone');
 SELECT (keep.put('gone', 'k', '1')).status;
-DROP TABLE s, gone;
+DROP TABLE s, gone, l, l_transfers;
 SELECT count(*) AS registered FROM keep.relation;
 
 -- an ordinary user without rights on the database cannot install it
