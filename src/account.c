@@ -74,16 +74,14 @@ typedef struct SortKey
 	AccountStub *stub;
 } SortKey;
 
-static int
-compare_keys(const void *a, const void *b)
-{
-	const SortKey *left = a;
-	const SortKey *right = b;
-
-	if (left->prefix != right->prefix)
-		return left->prefix < right->prefix ? -1 : 1;
-	return keep_text_compare(left->stub->id, right->stub->id);
-}
+#define ST_SORT sort_keys
+#define ST_ELEMENT_TYPE SortKey
+#define ST_COMPARE(a, b) \
+	((a)->prefix != (b)->prefix ? ((a)->prefix < (b)->prefix ? -1 : 1) : \
+	 keep_text_compare((a)->stub->id, (b)->stub->id))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* How many bytes all names have in common at their beginning. */
 static int
@@ -126,7 +124,7 @@ account_set_sort(AccountSet *set)
 		for (int b = 0; b < left; b++)
 			keys[i].prefix |= (uint64) (unsigned char) VARDATA_ANY(id)[common + b] << (56 - 8 * b);
 	}
-	qsort(keys, set->count, sizeof(SortKey), compare_keys);
+	sort_keys(keys, set->count);
 	set->sorted = palloc(sizeof(Account *) * set->space);
 	accounts = MemoryContextAllocHuge(set->context, sizeof(Account) * Max(set->count, 1));
 	for (int i = 0; i < set->count; i++)

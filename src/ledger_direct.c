@@ -430,36 +430,79 @@ update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
 		account_remember(direct->finder.hints, account->id, &where);
 }
 
-/* LedgerPath.write */
-static void
-direct_write(LedgerWork *work)
+/* A row that is to be written, and where it is. */
+typedef struct Place
 {
-	Direct	   *direct = work->path_state;
-	AccountSet *set = &work->accounts;
-	CommandId	command = GetCurrentCommandId(true);
-	bool		others = false;
+	uint64		tid;			/* block and offset, in order */
+	Account    *account;
+	AccountRow *row;
+} Place;
+
+#define ST_SORT sort_places
+#define ST_ELEMENT_TYPE Place
+#define ST_COMPARE(a, b) ((a)->tid < (b)->tid ? -1 : (a)->tid > (b)->tid)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* The dirty rows of which we know the place; "others" says whether there are more. */
+static Place *
+find_places(const AccountSet *set, int *n, bool *others)
+{
+	Place	   *places;
+	int			nrows = 0;
 
 	for (int i = 0; i < set->count; i++)
-	{
-		Account    *account = set->sorted[i];
-
-		if (i % 256 == 0)
-			CHECK_FOR_INTERRUPTS();
-		for (int r = 0; r < account->nrows; r++)
+		nrows += set->sorted[i]->nrows;
+	places = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Place) * Max(nrows, 1));
+	*n = 0;
+	*others = false;
+	for (int i = 0; i < set->count; i++)
+		for (int r = 0; r < set->sorted[i]->nrows; r++)
 		{
-			AccountRow *row = &account->rows[r];
+			AccountRow *row = &set->sorted[i]->rows[r];
 
 			if (!row->dirty)
 				continue;
 			if (!ItemPointerIsValid(&row->tid))
 			{
-				others = true;
+				*others = true;
 				continue;
 			}
-			update_row(direct, account, row, command);
-			row->dirty = false;
+			places[*n].tid = (uint64) ItemPointerGetBlockNumber(&row->tid) << 16 |
+				ItemPointerGetOffsetNumber(&row->tid);
+			places[*n].account = set->sorted[i];
+			places[(*n)++].row = row;
 		}
+	return places;
+}
+
+/*
+ * LedgerPath.write.  All rows are locked, so the order is free: page by page,
+ * which the caches and the log like best.
+ */
+static void
+direct_write(LedgerWork *work)
+{
+	Direct	   *direct = work->path_state;
+	CommandId	command = GetCurrentCommandId(true);
+	bool		others;
+	int			n;
+	Place	   *places = find_places(&work->accounts, &n, &others);
+
+	sort_places(places, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (i % 256 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (i + 8 < n)
+			keep_prefetch(places[i + 8].row);
+		if (i + 4 < n)
+			keep_prefetch(places[i + 4].row->tuple);
+		update_row(direct, places[i].account, places[i].row, command);
+		places[i].row->dirty = false;
 	}
+	pfree(places);
 	/* rows that were only locked because they were free, through SPI */
 	if (others)
 		ledger_spi_path.write(work);
