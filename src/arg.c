@@ -38,6 +38,23 @@ keep_arg_span(FunctionCallInfo fcinfo, int argno, const char *name)
 	return span;
 }
 
+/* An optional amount, "none" where NULL; raises 22023 where it is not above zero. */
+int64
+keep_arg_amount(FunctionCallInfo fcinfo, int argno, int64 none)
+{
+	int64		amount;
+
+	if (PG_ARGISNULL(argno))
+		return none;
+	amount = PG_GETARG_INT64(argno);
+	if (amount <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("amount must be above zero"),
+				 errdetail("It is " INT64_FORMAT ".", amount)));
+	return amount;
+}
+
 /* A required text of at most that many bytes, and not empty (22023). */
 text *
 keep_arg_name(FunctionCallInfo fcinfo, int argno, const char *name, Size limit)

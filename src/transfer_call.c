@@ -114,17 +114,12 @@ keep_reverse_transfer(PG_FUNCTION_ARGS)
 	item->row.id = text_arg(fcinfo, 1, "id");
 	original_id = text_arg(fcinfo, 2, "original_id");
 	keep_arg_require(fcinfo, 4, "force");
-	item->asked = PG_ARGISNULL(3) ? LEDGER_NULL : PG_GETARG_INT64(3);
+	item->asked = keep_arg_amount(fcinfo, 3, LEDGER_NULL);
 	item->row.part = item->asked;
 	item->row.force = PG_GETARG_BOOL(4);
 	item->row.reverses = original_id;
 	transfer_check_name(item->row.id, "transfer id");
 	transfer_check_name(original_id, "transfer id");
-	if (item->asked != LEDGER_NULL && item->asked <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("amount must be above zero"),
-				 errdetail("It is " INT64_FORMAT ".", item->asked)));
 
 	/* as the accounts are the original's, it must be looked up first */
 	item->original = find_one(&batch.work, original_id);

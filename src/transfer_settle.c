@@ -216,12 +216,7 @@ settle(FunctionCallInfo fcinfo, TransferStatus to, const char *function)
 	call.id = PG_GETARG_TEXT_PP(1);
 	transfer_check_name(call.id, "transfer id");
 	call.to = to;
-	call.asked = to == TRANSFER_POSTED && !PG_ARGISNULL(2) ? PG_GETARG_INT64(2) : LEDGER_NULL;
-	if (call.asked != LEDGER_NULL && call.asked <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("amount must be above zero"),
-				 errdetail("It is " INT64_FORMAT ".", call.asked)));
+	call.asked = to == TRANSFER_POSTED ? keep_arg_amount(fcinfo, 2, LEDGER_NULL) : LEDGER_NULL;
 
 	call.row = find_transfer(&call.work, call.id);
 	if (call.row->status == TRANSFER_PENDING)
