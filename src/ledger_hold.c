@@ -128,14 +128,16 @@ ledger_look_at_holds(LedgerWork *work, Account *account)
 		bool		debit = keep_text_compare(hold->from, account->id) == 0;
 		AccountRow *row = account_row(account, debit ? hold->from_shard : hold->to_shard);
 		text	   *other_id = debit ? hold->to : hold->from;
+		int16		other_shard = debit ? hold->to_shard : hold->from_shard;
 		Account    *other = account_set_find(&work->accounts, other_id);
 		AccountRow *other_side;
 
 		CHECK_FOR_INTERRUPTS();
 		/* not of the locked shard; or left out when the other one was looked at */
-		if (row == NULL || (other != NULL && other->looked))
+		if (row == NULL ||
+			(other != NULL && other->looked && account_row(other, other_shard) != NULL))
 			continue;
-		other_side = other_row(work, other_id, debit ? hold->to_shard : hold->from_shard);
+		other_side = other_row(work, other_id, other_shard);
 		leave_out(row, debit, hold->held);
 		if (other_side == NULL)
 			continue;

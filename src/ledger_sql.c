@@ -51,8 +51,8 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 	[ACCOUNT_LOCK] = {
 		"SELECT " ACCOUNT_COLUMNS " FROM ROWS FROM (" UNNEST(1) ", " UNNEST(2) ") AS u(id, shard)"
 		" JOIN {table} AS a ON a.id OPERATOR(pg_catalog.=) u.id"
-		" WHERE CASE u.shard WHEN -2 THEN true"
-		" WHEN -1 THEN a.shard OPERATOR(pg_catalog.=)"
+		" WHERE CASE WHEN u.shard OPERATOR(pg_catalog.=) -2 THEN true"
+		" WHEN u.shard OPERATOR(pg_catalog.=) -1 THEN a.shard OPERATOR(pg_catalog.=)"
 		" ($3 OPERATOR(pg_catalog.%) a.shards::pg_catalog.int4)"
 		" ELSE a.shard OPERATOR(pg_catalog.=) u.shard END"
 		" ORDER BY a.id, a.shard FOR NO KEY UPDATE OF a",

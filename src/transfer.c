@@ -262,7 +262,8 @@ check_item(LedgerWork *work, TransferItem *item)
 		return REASON_UNIT_MISMATCH;
 	if (from->frozen || to->frozen)
 		return REASON_ACCOUNT_FROZEN;
-	if (!item->row.force && !within_limits(work, from, item->from_row, amount, account_can_pay))
+	/* where it is forced, a shard alone cannot say what that leaves to the others */
+	if (!within_limits(work, from, item->from_row, amount, account_can_pay) && !item->row.force)
 		return REASON_INSUFFICIENT_FUNDS;
 	if (!within_limits(work, to, item->to_row, amount, account_can_take))
 		return REASON_LIMIT_EXCEEDED;
@@ -383,7 +384,10 @@ is_new(const TransferItem *item)
 static bool
 fail_chain(TransferBatch *batch, TransferChain *chain, TransferItem *culprit)
 {
+	bool		alone = culprit->number - chain->first + 1 == chain->passed;
+
 	chain->failed = true;
+	chain->gone = !alone;
 	culprit->culprit = true;
 	for (int i = culprit->previous; i >= 0; i = batch->items[i].previous)
 		if (batch->items[i].applied)
@@ -393,7 +397,7 @@ fail_chain(TransferBatch *batch, TransferChain *chain, TransferItem *culprit)
 			reject_item(&batch->items[i], REASON_CHAIN_FAILED);
 	if (is_new(culprit))
 		note_balances(culprit);
-	return culprit->number - chain->first + 1 == chain->passed;
+	return alone;
 }
 
 /* Put the counters back to what was locked, for another pass. */
@@ -407,6 +411,7 @@ restore(TransferBatch *batch)
 			set->sorted[i]->rows[r].now = set->sorted[i]->rows[r].locked;
 	for (int i = 0; i < batch->nchains; i++)
 	{
+		batch->chains[i].failed = batch->chains[i].gone;
 		batch->chains[i].last = -1;
 		batch->chains[i].passed = 0;
 	}
@@ -414,6 +419,7 @@ restore(TransferBatch *batch)
 	{
 		TransferItem *item = &batch->items[i];
 
+		item->culprit = item->culprit && batch->chains[item->chain].gone;
 		item->applied = false;
 		item->previous = -1;
 		item->row.amount = item->asked;
@@ -461,7 +467,7 @@ static void
 decide_items(TransferBatch *batch)
 {
 	for (int i = 0; i < batch->nchains; i++)
-		batch->chains[i].failed = false;
+		batch->chains[i].gone = false;
 	for (int i = 0; i < batch->nitems; i++)
 		batch->items[i].culprit = false;
 	for (int passes = 0; passes < Max(MAX_PASSES, MAX_PASSED / batch->nitems); passes++)

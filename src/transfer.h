@@ -37,6 +37,7 @@ typedef struct TransferChain
 	int			last;			/* the latest item that was passed, or -1 */
 	int			passed;			/* how many were */
 	bool		failed;
+	bool		gone;			/* from this pass on: it failed among other items */
 } TransferChain;
 
 typedef struct TransferBatch
