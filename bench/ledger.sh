@@ -122,7 +122,15 @@ scenario_transfer_memory() {
 	line 'MB of a call of 100000' "$(column '$1')" "$(column '$2')" "$(column '$1')" 100 "$(column '$1' | spread)" at_most
 }
 
+# profile_ledger SCRIPT: one of scripts/transfer.*.sql, or transfer_many.keep, .copy, .sql for batches
 profile_ledger() {
 	fresh_ledger 10000
-	driver -b "$batch" -c "$batch_calls" -t 60 alone "${1#*.}"
+	if [[ $1 == transfer_many.* ]]; then
+		driver -b "$batch" -c "$batch_calls" -t 60 alone "${1#*.}"
+		return
+	fi
+	seconds=60
+	echo "running $1 for $seconds seconds"
+	clients=16 turn "$here/scripts/$1.sql" profile -D accounts=10000
+	echo "$rate a second, $wal bytes of WAL each"
 }

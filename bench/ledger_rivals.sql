@@ -4,8 +4,8 @@
 -- A batch in SQL, for set against set: no limits, no balances in the rows, no result. It locks the
 -- accounts in order, stores the transfers and moves the money with one UPDATE. Of the ways tried
 -- the fastest: = ANY, not a join, for the locks (8 to 15 % of the whole); the UPDATE from the
--- arrays, not from the INSERT's RETURNING (10 to 15 %); plans that know how long the arrays are
--- (15 %). Where an id was there already, only the rows of this transaction count.
+-- arrays, not from the INSERT's RETURNING (7 to 15 %); plans that know how long the arrays are
+-- (15 to 25 %). Where an id was there already, only the rows of this transaction count.
 CREATE FUNCTION bench.transfer_many(p_ids text[], p_from text[], p_to text[], p_amounts bigint[])
 RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -47,7 +47,7 @@ END $$;
 
 -- One transfer in plpgsql: limits, unit and frozen accounts are checked, a rejection is stored with
 -- its reason, a retry is answered from the row; holds are counted, but not looked at for being over.
--- The common case is decided by the UPDATEs themselves: that was measured to be a sixth faster than
+-- The common case is decided by the UPDATEs themselves: that was measured to be a tenth faster than
 -- locking both rows first. It moves money in the order of the accounts, so that nobody waits in a circle.
 -- Where two use one id at once and the second finds out late, it raises 40001, as pg_keep may.
 CREATE FUNCTION bench.transfer(p_id text, p_from text, p_to text, p_amount bigint)

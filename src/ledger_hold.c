@@ -16,6 +16,7 @@
 #include "ledger_hold.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -51,14 +52,15 @@ read_hold(uint64 row, Hold *hold)
 
 /*
  * The row of the account on the other side of a hold, locked; NULL where it is
- * not to be had.
+ * not to be had.  Of other accounts than the call's own none at REPEATABLE READ:
+ * that one has changed since is no reason to fail a call that can do without it.
  */
 static AccountRow *
 other_row(LedgerWork *work, text *id, int16 shard)
 {
 	Account    *other = account_set_find(&work->accounts, id);
 
-	if (other == NULL && work->may_mark)
+	if (other == NULL && work->may_mark && !IsolationUsesXactSnapshot())
 	{
 		other = account_set_append(&work->accounts, id, shard);
 		ledger_spi_lock_free(work, other, shard);

@@ -179,12 +179,7 @@ ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg)
 	int			naccounts = work->accounts.count;
 	bool		done = false;
 
-	/*
-	 * Not at REPEATABLE READ: that a row has changed since is no reason to
-	 * fail a call that can do without it.
-	 */
-	work->may_mark = !IsolationUsesXactSnapshot() &&
-		pg_class_aclcheck(transfers, GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
+	work->may_mark = pg_class_aclcheck(transfers, GetUserId(), ACL_UPDATE) == ACLCHECK_OK &&
 		check_enable_rls(transfers, InvalidOid, true) != RLS_ENABLED;
 	work->path = direct_access && ledger_direct_can(work) ? &ledger_direct_path : &ledger_spi_path;
 	work->path->begin(work);

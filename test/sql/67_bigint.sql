@@ -63,7 +63,8 @@ SELECT test.t(keep.transfer('o', 't2', 'a', 'b', :max - 1, '1 hour'));
 SELECT test.b(keep.balance('o', 'a')), test.b(keep.balance('o', 'b')), test.ledger_sound('o');
 RESET pg_keep.test_clock_offset;
 
--- where such a hold cannot be released its sum is still in the counter: no room, and no wrong counter
+-- REPEATABLE READ releases such a hold only where both its accounts are the call's own; else its sum is still
+-- in the counter: no room, and no wrong counter
 SELECT keep.create_ledger('r');
 SELECT count(keep.open_account('r', x, 'USD', NULL)) FROM unnest('{a,b,c}'::text[]) x;
 SELECT test.t(keep.transfer('r', 'h1', 'a', 'b', :max, '1 hour'));

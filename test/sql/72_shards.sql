@@ -91,6 +91,34 @@ SELECT test.t(keep.transfer('l', 'y12', 'hot', 'a', 10)), test.balances('l'), te
 SELECT test.b(keep.open_account('l', 'huge', 'USD', NULL, NULL, 4)),
     test.say($$transfer('l', 'z1', 'wide', 'huge', 9223372036854775807)$$) LIKE '22003%', test.balances('l');
 
+-- A session keeps to one shard while that will do. This gives it another: it turns the numbers of
+-- the account's shards, there and in its transfers.
+CREATE FUNCTION test.turn(l regclass, a text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    n int;
+BEGIN
+    EXECUTE format('SELECT max(shards) FROM %s WHERE id = $1', l) INTO n USING a;
+    EXECUTE format('UPDATE %s SET shard = -1 - shard WHERE id = $1', l) USING a;
+    EXECUTE format('UPDATE %s SET shard = -shard %% shards WHERE id = $1', l) USING a;
+    EXECUTE format('UPDATE %s_transfers SET from_shard = (from_shard + 1) %% $2 WHERE from_account = $1', l) USING a, n;
+    EXECUTE format('UPDATE %s_transfers SET to_shard = (to_shard + 1) %% $2 WHERE to_account = $1', l) USING a, n;
+END $$;
+SELECT keep.create_ledger('t');
+SELECT test.b(keep.open_account('t', 'world', 'USD', NULL)), test.b(keep.open_account('t', 'poor', 'USD', -100, NULL, 4)),
+    test.b(keep.open_account('t', 'full', 'USD', 0, 10, 4));
+SELECT test.t(keep.transfer('t', 't1', 'poor', 'world', 60)), test.turn('t', 'poor'), test.t(keep.transfer('t', 't2', 'poor', 'world', 41)),
+    test.t(keep.transfer('t', 't3', 'poor', 'world', 40)), test.turn('t', 'poor'), test.t(keep.transfer('t', 't4', 'poor', 'world', 1));
+SELECT test.t(keep.transfer('t', 't5', 'world', 'full', 6)), test.turn('t', 'full'), test.t(keep.transfer('t', 't6', 'world', 'full', 5)),
+    test.t(keep.transfer('t', 't7', 'world', 'full', 4)), test.turn('t', 'full'), test.t(keep.transfer('t', 't8', 'world', 'full', 1));
+-- taken from all shards at once; holds stay on the shard that they were made on
+SELECT test.t(keep.transfer('t', 't9', 'full', 'world', 7)), test.turn('t', 'full'), test.t(keep.transfer('t', 't10', 'full', 'world', 4)),
+    test.t(keep.transfer('t', 't11', 'full', 'world', 3, '1 hour')), test.turn('t', 'full'), test.t(keep.transfer('t', 't12', 'full', 'world', 1));
+SELECT test.t(keep.transfer('t', 't13', 'world', 'full', 2, '1 hour')), test.turn('t', 'full'), test.t(keep.post_transfer('t', 't13', 1)),
+    test.t(keep.post_transfer('t', 't11', 2)), test.turn('t', 'full'), test.t(keep.transfer('t', 't14', 'full', 'world', 3)),
+    test.t(keep.transfer('t', 't15', 'full', 'world', 2)), test.t(keep.reverse_transfer('t', 't16', 't9', 6));
+SELECT test.balances('t'), test.ledger_sound('t');
+DROP TABLE t, t_transfers;
+
 -- one shard or many: the same requests, the same answers. The first number opens two accounts with that many shards.
 CREATE FUNCTION test.requests(l regclass, n int) RETURNS TABLE (nr int, answer text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -125,6 +153,9 @@ BEGIN
             answer := regexp_replace(test.say(format('reverse_transfer(%L, ''v%s'', ''t%s'', %s, %s)', l, i, i - i % 9, i % 40 + 1, i % 2 = 0)), ', now \S+ and \S+', ',');
             RETURN NEXT;
         END IF;
+        IF i % 20 = 10 THEN
+            PERFORM test.turn(l, 's'), test.turn(l, 'r');
+        END IF;
         IF i = 300 THEN PERFORM keep.set_account_limits(l, 's', -20, 300), keep.set_account_limits(l, 'r', -50, 900); END IF;
     END LOOP;
 END $$;
@@ -138,4 +169,5 @@ SELECT n, test.ledger_sound(('n' || n)::regclass) FROM unnest('{1,2,5,16,40}'::i
 SELECT test.balances('n1') = test.balances('n2'), test.balances('n1') = test.balances('n5'), test.balances('n1') = test.balances('n16'),
     test.balances('n1') = test.balances('n40');
 DROP FUNCTION test.requests(regclass, int);
+DROP FUNCTION test.turn(regclass, text);
 DROP TABLE l, l_transfers, answers, n1, n1_transfers, n2, n2_transfers, n5, n5_transfers, n16, n16_transfers, n40, n40_transfers;

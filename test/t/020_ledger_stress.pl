@@ -32,7 +32,7 @@ sub deadlocks
 }
 
 # One connection
-my $calls = StressClient::scaled(3000);
+my $calls = StressClient::scaled(4000);
 check('each answer is as predicted', 'sequence', calls => $calls);
 check('without direct access', 'sequence', calls => $calls, direct => 0, history => 0);
 check('REPEATABLE READ', 'sequence', calls => $calls, level => 1);
@@ -40,16 +40,18 @@ check('SERIALIZABLE', 'sequence', calls => $calls, level => 2, history => 0);
 check('long batches', 'sequence', calls => StressClient::scaled(300), batches => 50, max_batch => 3000);
 
 # Many connections, one call a transaction: nothing may fail
-check('transfers, holds, reversals and batches at once', 'mixed', calls => StressClient::scaled(1500));
+check('transfers, holds, reversals and batches at once', 'mixed', calls => StressClient::scaled(2500));
 check('nothing but READ COMMITTED and direct access', 'mixed_read_committed',
-	calls => StressClient::scaled(1000), levels => 0, indirect => 0);
-check('the same few ids from all sides', 'ids', calls => StressClient::scaled(1500));
-check('long batches against each other', 'batches', calls => StressClient::scaled(120));
-check('holds that run out while others end them', 'holds', calls => StressClient::scaled(1500));
+	calls => StressClient::scaled(2000), levels => 0, indirect => 0);
+check('the same few ids from all sides', 'ids', calls => StressClient::scaled(2500));
+check('long batches against each other', 'batches', calls => StressClient::scaled(150));
+check('holds that run out while others end them', 'holds', calls => StressClient::scaled(2500));
 check('accounts in shards, emptied', 'drain', funds => StressClient::scaled(12000), indirect => 0);
 check('accounts in shards, emptied on both paths', 'drain', funds => StressClient::scaled(6000), indirect => 50);
 check('accounts in shards, filled', 'drain', funds => StressClient::scaled(12000), max => StressClient::scaled(9000));
 check('accounts in shards, emptied just when full', 'drain', funds => 3000, max => 3000);
+check('accounts in shards between limits, and reversals of the same transfers by many', 'race',
+	calls => StressClient::scaled(1000), originals => StressClient::scaled(60));
 is(deadlocks(), '0', 'no deadlock');
 
 # Several calls a transaction, in any order: deadlocks may end some of them, but nothing is lost
