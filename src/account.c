@@ -192,12 +192,6 @@ account_set_reset(AccountSet *set)
 	}
 }
 
-static int64
-int8_or_null(Datum value, bool isnull)
-{
-	return isnull ? LEDGER_NULL : DatumGetInt64(value);
-}
-
 /* Take in a locked row, as ACCOUNT_LOCK returns it; rows come in order of shard. */
 void
 account_from_values(AccountSet *set, Account *account, const Datum *values,
@@ -215,8 +209,8 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 		account->unit = set->unit;
 		account->frozen = DatumGetBool(values[ACCOUNT_COL_FROZEN]);
 		account->shards = DatumGetInt16(values[ACCOUNT_COL_SHARDS]);
-		account->min = int8_or_null(values[ACCOUNT_COL_MIN], nulls[ACCOUNT_COL_MIN]);
-		account->max = int8_or_null(values[ACCOUNT_COL_MAX], nulls[ACCOUNT_COL_MAX]);
+		account->min = ledger_get_int8(values, nulls, ACCOUNT_COL_MIN);
+		account->max = ledger_get_int8(values, nulls, ACCOUNT_COL_MAX);
 		account->rows = &account->one;
 		if (account->shards > 1)
 			account->rows = palloc(sizeof(AccountRow) * account->shards);
@@ -229,8 +223,8 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 	ItemPointerSetInvalid(&row->tid);
 	if (tid != NULL)
 		row->tid = *tid;
-	row->floor = int8_or_null(values[ACCOUNT_COL_FLOOR], nulls[ACCOUNT_COL_FLOOR]);
-	row->ceiling = int8_or_null(values[ACCOUNT_COL_CEILING], nulls[ACCOUNT_COL_CEILING]);
+	row->floor = ledger_get_int8(values, nulls, ACCOUNT_COL_FLOOR);
+	row->ceiling = ledger_get_int8(values, nulls, ACCOUNT_COL_CEILING);
 	row->locked.debits_posted = DatumGetInt64(values[ACCOUNT_COL_DEBITS_POSTED]);
 	row->locked.credits_posted = DatumGetInt64(values[ACCOUNT_COL_CREDITS_POSTED]);
 	row->locked.debits_pending = DatumGetInt64(values[ACCOUNT_COL_DEBITS_PENDING]);
@@ -241,13 +235,6 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 	row->created = DatumGetTimestampTz(values[ACCOUNT_COL_CREATED]);
 	row->opened = nulls[ACCOUNT_COL_OPENED] ? 0 : datumCopy(values[ACCOUNT_COL_OPENED], false, -1);
 	MemoryContextSwitchTo(old);
-}
-
-static void
-set_int8(Datum *values, bool *nulls, int column, int64 value)
-{
-	values[column] = Int64GetDatum(value);
-	nulls[column] = value == LEDGER_NULL;
 }
 
 /* The columns of a row as it is to be written; they point into it. */
@@ -268,10 +255,10 @@ account_to_values(const Account *account, const AccountRow *row, Datum *values, 
 														row->over_credits);
 	values[ACCOUNT_COL_VERSION] = Int64GetDatum(row->now.version);
 	values[ACCOUNT_COL_CREATED] = TimestampTzGetDatum(row->created);
-	set_int8(values, nulls, ACCOUNT_COL_MIN, account->min);
-	set_int8(values, nulls, ACCOUNT_COL_MAX, account->max);
-	set_int8(values, nulls, ACCOUNT_COL_FLOOR, row->floor);
-	set_int8(values, nulls, ACCOUNT_COL_CEILING, row->ceiling);
+	ledger_set_int8(values, nulls, ACCOUNT_COL_MIN, account->min);
+	ledger_set_int8(values, nulls, ACCOUNT_COL_MAX, account->max);
+	ledger_set_int8(values, nulls, ACCOUNT_COL_FLOOR, row->floor);
+	ledger_set_int8(values, nulls, ACCOUNT_COL_CEILING, row->ceiling);
 	values[ACCOUNT_COL_OPENED] = row->opened;
 	nulls[ACCOUNT_COL_OPENED] = row->opened == 0;
 }

@@ -95,6 +95,20 @@ typedef struct AccountSet
 	MemoryContext context;		/* lives as long as the call */
 } AccountSet;
 
+/* A column of a row; LEDGER_NULL stands for NULL. */
+static inline int64
+ledger_get_int8(const Datum *values, const bool *nulls, int column)
+{
+	return nulls[column] ? LEDGER_NULL : DatumGetInt64(values[column]);
+}
+
+static inline void
+ledger_set_int8(Datum *values, bool *nulls, int column, int64 value)
+{
+	values[column] = Int64GetDatum(value);
+	nulls[column] = value == LEDGER_NULL;
+}
+
 extern void account_set_init(AccountSet *set, int expected);
 extern AccountStub *account_set_add(AccountSet *set, text *id, int32 want);
 extern Account *account_set_append(AccountSet *set, text *id, int32 want);

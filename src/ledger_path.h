@@ -62,6 +62,7 @@ extern void ledger_begin(LedgerWork *work, FunctionCallInfo fcinfo, const char *
 						 AclMode accounts, AclMode transfers);
 extern bool ledger_direct_can(LedgerWork *work);
 
+extern TransferRow *ledger_find_one(LedgerWork *work, text *id);
 extern void ledger_spi_lock_free(LedgerWork *work, Account *account, int16 shard);
 extern Datum ledger_texts(List *texts);
 

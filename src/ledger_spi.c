@@ -199,6 +199,19 @@ spi_find(LedgerWork *work, TransferRow **rows, TransferRow **found, int n)
 	}
 }
 
+/* What is stored under an id, as a statement of its own sees it, or NULL. */
+TransferRow *
+ledger_find_one(LedgerWork *work, text *id)
+{
+	TransferRow wanted;
+	TransferRow *row = &wanted;
+	TransferRow *found;
+
+	wanted.id = id;
+	spi_find(work, &row, &found, 1);
+	return found;
+}
+
 /* A descriptor of rows to be written. */
 static TupleDesc
 rows_desc(const KeepColumn *columns, int ncolumns)

@@ -75,19 +75,6 @@ keep_transfer(PG_FUNCTION_ARGS)
 	return run_single(&batch, fcinfo);
 }
 
-/* What is stored under an id, as a statement of its own sees it, or NULL. */
-static TransferRow *
-find_one(LedgerWork *work, text *id)
-{
-	TransferRow wanted;
-	TransferRow *row = &wanted;
-	TransferRow *found;
-
-	wanted.id = id;
-	ledger_spi_path.find(work, &row, &found, 1);
-	return found;
-}
-
 /*
  * keep.reverse_transfer(ledger regclass, id text, original_id text,
  *						 amount bigint, force boolean)
@@ -122,10 +109,10 @@ keep_reverse_transfer(PG_FUNCTION_ARGS)
 	transfer_check_name(original_id, "transfer id");
 
 	/* as the accounts are the original's, it must be looked up first */
-	item->original = find_one(&batch.work, original_id);
+	item->original = ledger_find_one(&batch.work, original_id);
 	if (item->original == NULL)
 	{
-		stored = find_one(&batch.work, item->row.id);
+		stored = ledger_find_one(&batch.work, item->row.id);
 		if (stored != NULL)
 			transfer_mismatch_error(item->row.id, stored);
 		ereport(ERROR,

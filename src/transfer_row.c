@@ -87,12 +87,6 @@ text_or_null(const Datum *values, const bool *nulls, int column)
 	return nulls[column] ? NULL : DatumGetTextPCopy(values[column]);
 }
 
-static int64
-int8_or_null(const Datum *values, const bool *nulls, int column)
-{
-	return nulls[column] ? LEDGER_NULL : DatumGetInt64(values[column]);
-}
-
 /* A row as TRANSFER_FIND returns it; all in it is palloc'd. */
 void
 transfer_from_values(TransferRow *row, const Datum *values, const bool *nulls)
@@ -105,9 +99,9 @@ transfer_from_values(TransferRow *row, const Datum *values, const bool *nulls)
 	row->to = text_or_null(values, nulls, TRANSFER_COL_TO);
 	row->from_shard = DatumGetInt16(values[TRANSFER_COL_FROM_SHARD]);
 	row->to_shard = DatumGetInt16(values[TRANSFER_COL_TO_SHARD]);
-	row->amount = int8_or_null(values, nulls, TRANSFER_COL_AMOUNT);
-	row->from_balance = int8_or_null(values, nulls, TRANSFER_COL_FROM_BALANCE);
-	row->to_balance = int8_or_null(values, nulls, TRANSFER_COL_TO_BALANCE);
+	row->amount = ledger_get_int8(values, nulls, TRANSFER_COL_AMOUNT);
+	row->from_balance = ledger_get_int8(values, nulls, TRANSFER_COL_FROM_BALANCE);
+	row->to_balance = ledger_get_int8(values, nulls, TRANSFER_COL_TO_BALANCE);
 	row->created = DatumGetTimestampTz(values[TRANSFER_COL_CREATED]);
 	row->expires = nulls[TRANSFER_COL_EXPIRES] ? NO_TIME
 		: DatumGetTimestampTz(values[TRANSFER_COL_EXPIRES]);
@@ -117,24 +111,17 @@ transfer_from_values(TransferRow *row, const Datum *values, const bool *nulls)
 		row->hold = palloc(sizeof(Interval));
 		*row->hold = *DatumGetIntervalP(values[TRANSFER_COL_HOLD]);
 	}
-	row->held = int8_or_null(values, nulls, TRANSFER_COL_HELD);
-	row->part = int8_or_null(values, nulls, TRANSFER_COL_PART);
+	row->held = ledger_get_int8(values, nulls, TRANSFER_COL_HELD);
+	row->part = ledger_get_int8(values, nulls, TRANSFER_COL_PART);
 	row->reverses = text_or_null(values, nulls, TRANSFER_COL_REVERSES);
 	row->force = !nulls[TRANSFER_COL_FORCE] && DatumGetBool(values[TRANSFER_COL_FORCE]);
 	row->reversed = nulls[TRANSFER_COL_REVERSED] ? 0 : DatumGetInt64(values[TRANSFER_COL_REVERSED]);
-	row->settled_from = int8_or_null(values, nulls, TRANSFER_COL_SETTLED_FROM);
-	row->settled_to = int8_or_null(values, nulls, TRANSFER_COL_SETTLED_TO);
-	row->from_version = int8_or_null(values, nulls, TRANSFER_COL_FROM_VERSION);
-	row->to_version = int8_or_null(values, nulls, TRANSFER_COL_TO_VERSION);
+	row->settled_from = ledger_get_int8(values, nulls, TRANSFER_COL_SETTLED_FROM);
+	row->settled_to = ledger_get_int8(values, nulls, TRANSFER_COL_SETTLED_TO);
+	row->from_version = ledger_get_int8(values, nulls, TRANSFER_COL_FROM_VERSION);
+	row->to_version = ledger_get_int8(values, nulls, TRANSFER_COL_TO_VERSION);
 	row->chain = NULL;
 	row->metadata = 0;
-}
-
-static void
-set_int8(Datum *values, bool *nulls, int column, int64 value)
-{
-	values[column] = Int64GetDatum(value);
-	nulls[column] = value == LEDGER_NULL;
 }
 
 static void
@@ -157,21 +144,21 @@ transfer_to_values(const TransferRow *row, Datum *values, bool *nulls)
 	values[TRANSFER_COL_FROM_SHARD] = Int16GetDatum(row->from_shard);
 	values[TRANSFER_COL_TO_SHARD] = Int16GetDatum(row->to_shard);
 	nulls[TRANSFER_COL_FROM_SHARD] = nulls[TRANSFER_COL_TO_SHARD] = false;
-	set_int8(values, nulls, TRANSFER_COL_AMOUNT, row->amount);
-	set_int8(values, nulls, TRANSFER_COL_FROM_BALANCE, row->from_balance);
-	set_int8(values, nulls, TRANSFER_COL_TO_BALANCE, row->to_balance);
+	ledger_set_int8(values, nulls, TRANSFER_COL_AMOUNT, row->amount);
+	ledger_set_int8(values, nulls, TRANSFER_COL_FROM_BALANCE, row->from_balance);
+	ledger_set_int8(values, nulls, TRANSFER_COL_TO_BALANCE, row->to_balance);
 	values[TRANSFER_COL_CREATED] = TimestampTzGetDatum(row->created);
 	nulls[TRANSFER_COL_CREATED] = false;
 	values[TRANSFER_COL_EXPIRES] = TimestampTzGetDatum(row->expires);
 	nulls[TRANSFER_COL_EXPIRES] = row->expires == NO_TIME;
 	set_pointer(values, nulls, TRANSFER_COL_HOLD, row->hold);
-	set_int8(values, nulls, TRANSFER_COL_HELD, row->held);
-	set_int8(values, nulls, TRANSFER_COL_PART, row->part);
+	ledger_set_int8(values, nulls, TRANSFER_COL_HELD, row->held);
+	ledger_set_int8(values, nulls, TRANSFER_COL_PART, row->part);
 	set_pointer(values, nulls, TRANSFER_COL_REVERSES, row->reverses);
 	values[TRANSFER_COL_FORCE] = BoolGetDatum(row->force);
 	nulls[TRANSFER_COL_FORCE] = row->reverses == NULL;
-	set_int8(values, nulls, TRANSFER_COL_FROM_VERSION, row->from_version);
-	set_int8(values, nulls, TRANSFER_COL_TO_VERSION, row->to_version);
+	ledger_set_int8(values, nulls, TRANSFER_COL_FROM_VERSION, row->from_version);
+	ledger_set_int8(values, nulls, TRANSFER_COL_TO_VERSION, row->to_version);
 	set_pointer(values, nulls, TRANSFER_COL_CHAIN, row->chain);
 	set_pointer(values, nulls, TRANSFER_COL_METADATA, DatumGetPointer(row->metadata));
 }

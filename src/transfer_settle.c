@@ -37,12 +37,8 @@ typedef struct Settlement
 static TransferRow *
 find_transfer(LedgerWork *work, text *id)
 {
-	TransferRow wanted;
-	TransferRow *row = &wanted;
-	TransferRow *found;
+	TransferRow *found = ledger_find_one(work, id);
 
-	wanted.id = id;
-	ledger_spi_path.find(work, &row, &found, 1);
 	if (found == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_KEEP_NOT_FOUND),

@@ -77,7 +77,7 @@ DECLARE
 BEGIN
     LOOP
         SELECT array_agg(transfer), (array_agg(cursor))[count(*)] INTO page, after FROM keep.statement(l, a, after, n);
-        EXIT WHEN page IS NULL;
+        EXIT WHEN page IS NULL OR cardinality(got) > 1000;
         got := got || page;
     END LOOP;
     RETURN format('%s lines, %s of them different', cardinality(got), (SELECT count(DISTINCT x) FROM unnest(got) x));
