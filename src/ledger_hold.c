@@ -24,6 +24,9 @@
 
 PG_FUNCTION_INFO_V1(keep_expire_holds);
 
+/* A call that needs the money of more holds than these leaves the rest to others. */
+#define MAX_RELEASED 100
+
 /* A hold, as the statements on holds return it. */
 typedef struct Hold
 {
@@ -60,7 +63,8 @@ other_row(LedgerWork *work, text *id, int16 shard)
 {
 	Account    *other = account_set_find(&work->accounts, id);
 
-	if (other == NULL && work->may_mark && !IsolationUsesXactSnapshot())
+	if (other == NULL && work->may_mark && !IsolationUsesXactSnapshot() &&
+		list_length(work->expired) < MAX_RELEASED)
 	{
 		other = account_set_append(&work->accounts, id, shard);
 		ledger_spi_lock_free(work, other, shard);
@@ -144,7 +148,8 @@ ledger_look_at_holds(LedgerWork *work, Account *account)
 		if (other_side == NULL)
 			continue;
 		leave_out(other_side, !debit, hold->held);
-		if (!work->may_mark || !lock_hold(work, hold))
+		if (!work->may_mark || list_length(work->expired) >= MAX_RELEASED ||
+			!lock_hold(work, hold))
 			continue;
 		write_out(row, debit, hold->held);
 		write_out(other_side, !debit, hold->held);

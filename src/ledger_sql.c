@@ -47,15 +47,19 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 		"SELECT " ACCOUNT_COLUMNS " FROM {table} AS a" ACCOUNT_BY_ID " ORDER BY a.shard",
 		{TEXTOID}
 	},
-	/* $1 accounts, ascending; $2 which rows of each; $3 picks one where any will do */
+	/*
+	 * $1 accounts, ascending; $2 which rows of each; $3 picks one where any
+	 * will do.  LATERAL makes for one descent of the index an account, in this
+	 * order, whatever the planner thinks of the table's size.
+	 */
 	[ACCOUNT_LOCK] = {
-		"SELECT " ACCOUNT_COLUMNS " FROM ROWS FROM (" UNNEST(1) ", " UNNEST(2) ") AS u(id, shard)"
-		" JOIN {table} AS a ON a.id OPERATOR(pg_catalog.=) u.id"
-		" WHERE CASE WHEN u.shard OPERATOR(pg_catalog.=) -2 THEN true"
+		"SELECT a.* FROM ROWS FROM (" UNNEST(1) ", " UNNEST(2) ") AS u(id, shard), LATERAL"
+		" (SELECT " ACCOUNT_COLUMNS " FROM {table} AS a WHERE a.id OPERATOR(pg_catalog.=) u.id"
+		" AND CASE WHEN u.shard OPERATOR(pg_catalog.=) -2 THEN true"
 		" WHEN u.shard OPERATOR(pg_catalog.=) -1 THEN a.shard OPERATOR(pg_catalog.=)"
 		" ($3 OPERATOR(pg_catalog.%) a.shards::pg_catalog.int4)"
 		" ELSE a.shard OPERATOR(pg_catalog.=) u.shard END"
-		" ORDER BY a.id, a.shard FOR NO KEY UPDATE OF a",
+		" ORDER BY a.shard FOR NO KEY UPDATE OF a) AS a",
 		{TYPE_TEXTS, TYPE_INT4S, INT4OID}
 	},
 	/* one row if nobody has it locked; never waits for a transaction */
@@ -70,13 +74,18 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 		" AND a.shard OPERATOR(pg_catalog.=) 0 LIMIT 1",
 		{TYPE_TEXTS}
 	},
-	/* new counters for locked rows; these are in the named tuplestore */
+	/*
+	 * New counters for locked rows; these are in the named tuplestore.  ANY
+	 * (ARRAY[]) is an equality that the planner cannot turn round into a scan
+	 * of the whole index, as it would while the table is small.
+	 */
 	[ACCOUNT_UPDATE] = {
 		"UPDATE {table} AS a SET debits_posted = u.debits_posted"
 		", credits_posted = u.credits_posted, debits_pending = u.debits_pending"
 		", credits_pending = u.credits_pending, version = u.version"
 		", floor = u.floor, ceiling = u.ceiling FROM " LEDGER_ROWS " AS u"
-		" WHERE a.id OPERATOR(pg_catalog.=) u.id AND a.shard OPERATOR(pg_catalog.=) u.shard",
+		" WHERE a.id OPERATOR(pg_catalog.=) ANY (ARRAY[u.id])"
+		" AND a.shard OPERATOR(pg_catalog.=) u.shard",
 		{InvalidOid}
 	},
 	/* $2 unit, $3 min, $4 max, $5 number of shards, $6 shards, $7 floors, $8 ceilings */

@@ -74,7 +74,8 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	/* the same for many keys, each with its place in the array */
 	[STORE_READ_MANY] = {
 		"SELECT " COLUMNS ", u.place FROM pg_catalog.unnest($1) WITH ORDINALITY AS u(key, place)"
-		" JOIN {table} AS e ON e.key OPERATOR(pg_catalog.=) u.key ORDER BY u.place",
+		", LATERAL (SELECT " COLUMNS " FROM {table} AS e"
+		" WHERE e.key OPERATOR(pg_catalog.=) u.key OFFSET 0) AS e ORDER BY u.place",
 		{TYPE_TEXTS}
 	},
 	/* one row for each row that the snapshot sees under the keys */

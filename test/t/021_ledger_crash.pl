@@ -56,10 +56,23 @@ sub crash
 
 sub transfers { return $node->safe_psql('postgres', 'SELECT count(*) FROM load_crash_transfers'); }
 
+# Waits for so many transfers; false where the client has ended, which it does when something is wrong.
+sub wait_for_transfers
+{
+	my ($load, $aim) = @_;
+	while ($load->pumpable)
+	{
+		return 1 if transfers() >= $aim;
+		usleep(20_000);
+		$load->pump_nb;
+	}
+	return 0;
+}
+
 my $stop = PostgreSQL::Test::Utils::tempdir . '/stop';
 my ($out, $err) = ('', '');
 my $load = IPC::Run::start([ $client, StressClient::arguments($node, 'crash', workers => 8), "stop=$stop" ],
-	'>', \$out, '2>', \$err);
+	'>', \$out, '2>', \$err, IPC::Run::timeout(600 * ($crashes > 20 ? $crashes / 20 : 1)));
 
 # Until the ledger is there
 $node->poll_query_until('postgres', "SELECT to_regclass('load_crash_transfers') IS NOT NULL")
@@ -67,10 +80,7 @@ $node->poll_query_until('postgres', "SELECT to_regclass('load_crash_transfers') 
 
 foreach my $round (1 .. $crashes)
 {
-	my $aim = transfers() + 100 + int(rand(400));
-
-	$node->poll_query_until('postgres', "SELECT count(*) >= $aim FROM load_crash_transfers")
-	  or BAIL_OUT("the clients make no progress: $out$err");
+	last if !wait_for_transfers($load, transfers() + 100 + int(rand(400)));
 	usleep(int(rand(30_000)));
 	crash();
 	is($node->safe_psql('postgres', "SELECT rule, detail FROM keep.verify_ledger('load_crash') WHERE NOT ok"),
