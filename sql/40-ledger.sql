@@ -177,7 +177,7 @@ COMMENT ON FUNCTION keep.expire_holds(pg_catalog.regclass, pg_catalog.int4) IS
 CREATE FUNCTION keep.verify_ledger(ledger pg_catalog.regclass)
 	RETURNS SETOF keep.ledger_check
 	AS 'MODULE_PATHNAME', 'keep_verify_ledger'
-	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 6
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 7
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION keep.verify_ledger(pg_catalog.regclass) IS
 	'Does the ledger add up? One row a rule';

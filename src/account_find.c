@@ -84,8 +84,12 @@ account_remember(AccountHints *hints, const text *id, const AccountHint *where)
 
 	if (hints->map->members >= MAX_HINTS)
 	{
-		MemoryContextReset(hints->context);
+		MemoryContext full = hints->context;
+
+		hints->context = AllocSetContextCreate(MemoryContextGetParent(full), "pg_keep hints",
+											   ALLOCSET_DEFAULT_SIZES);
 		hints->map = hintmap_create(hints->context, 256, NULL);
+		MemoryContextDelete(full);
 	}
 	hint = hintmap_insert(hints->map, hash, &found);
 	hint->root = where->root;

@@ -43,12 +43,14 @@
 #if PG_VERSION_NUM < 160000
 typedef bool KeepIndexUpdate;
 #define KEEP_INDEX_UPDATE_NONE	(false)
+#define KEEP_INDEX_UPDATE_ALL	(true)
 #define keep_insert_index_tuples(rri, slot, estate, update, conflict, arbiters, which) \
 	ExecInsertIndexTuples((rri), (slot), (estate), (update), (conflict) != NULL, (conflict), \
 						  (arbiters))
 #else
 typedef TU_UpdateIndexes KeepIndexUpdate;
 #define KEEP_INDEX_UPDATE_NONE	TU_None
+#define KEEP_INDEX_UPDATE_ALL	TU_All
 #define keep_insert_index_tuples(rri, slot, estate, update, conflict, arbiters, which) \
 	ExecInsertIndexTuples((rri), (slot), (estate), (update), (conflict) != NULL, (conflict), \
 						  (arbiters), (update) && (which) == TU_Summarizing)

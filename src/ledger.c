@@ -15,6 +15,7 @@
 #include "ledger.h"
 #include "shape.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -24,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #define TOKEN_BYTES 8
@@ -200,6 +202,20 @@ history_option(Jsonb *json)
 	return history;
 }
 
+/* The owner of a table, or InvalidOid where it is gone; takes no lock. */
+static Oid
+owner_of(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 /* The transfers table with this token and owner, or InvalidOid. */
 static Oid
 find_transfers(const char *token, Oid owner)
@@ -209,18 +225,12 @@ find_transfers(const char *token, Oid owner)
 
 	foreach(cell, relids)
 	{
-		Relation	rel = try_relation_open(lfirst_oid(cell), AccessShareLock);
 		Jsonb	   *options;
 		const char *other;
-		bool		found;
 
-		if (rel == NULL)
-			continue;
-		found = rel->rd_rel->relowner == owner &&
+		if (owner_of(lfirst_oid(cell)) == owner &&
 			keep_catalog_find(lfirst_oid(cell), keep_transfers_kind.name, &options) &&
-			(other = option_member(options, "token")) != NULL && strcmp(other, token) == 0;
-		relation_close(rel, AccessShareLock);
-		if (found)
+			(other = option_member(options, "token")) != NULL && strcmp(other, token) == 0)
 			return lfirst_oid(cell);
 	}
 	return InvalidOid;
@@ -234,16 +244,21 @@ ledger_parse_options(Relation rel, Jsonb *json)
 
 	check_options(json);
 	opt->history = history_option(json);
+	opt->owner = rel->rd_rel->relowner;
 	opt->token = option_member(json, "token");
-	opt->transfers = opt->token ? find_transfers(opt->token, rel->rd_rel->relowner) : InvalidOid;
+	opt->transfers = opt->token ? find_transfers(opt->token, opt->owner) : InvalidOid;
 	return opt;
 }
 
-/* KeepKind.parse_options of the transfers: their token, or NULL. */
+/* KeepKind.parse_options of the transfers: the same, as far as they have it. */
 static void *
 transfers_parse_options(Relation rel, Jsonb *json)
 {
-	return option_member(json, "token");
+	LedgerOptions *opt = palloc0(sizeof(LedgerOptions));
+
+	opt->owner = rel->rd_rel->relowner;
+	opt->token = option_member(json, "token");
+	return opt;
 }
 
 /* Options as they are kept, of either table. */
@@ -440,14 +455,16 @@ keep_create_ledger(PG_FUNCTION_ARGS)
 void
 ledger_open(Ledger *ledger, Oid relid, LOCKMODE lockmode)
 {
+	const LedgerOptions *other;
 	const char *flaw;
 
 	ledger->accounts = keep_table_open(relid, &keep_ledger_kind, lockmode);
 	ledger->opt = ledger->accounts->options;
 	ledger->transfers = OidIsValid(ledger->opt->transfers) ?
 		keep_table_try_open(ledger->opt->transfers, &keep_transfers_kind, lockmode, &flaw) : NULL;
-	if (ledger->transfers != NULL && ledger->transfers->options != NULL &&
-		strcmp(ledger->transfers->options, ledger->opt->token) == 0)
+	other = ledger->transfers ? ledger->transfers->options : NULL;
+	if (other != NULL && other->owner == ledger->opt->owner && other->token != NULL &&
+		strcmp(other->token, ledger->opt->token) == 0)
 		return;
 
 	/* it may come back without a word to us: look again next time */

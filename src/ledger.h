@@ -16,6 +16,7 @@
 typedef struct LedgerOptions
 {
 	bool		history;		/* are there indexes and versions for statements? */
+	Oid			owner;			/* of the table */
 	const char *token;			/* ties the two tables together */
 	Oid			transfers;		/* InvalidOid: not found */
 } LedgerOptions;

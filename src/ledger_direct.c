@@ -99,7 +99,7 @@ ledger_direct_can(LedgerWork *work)
 	Relation	transfers;
 	bool		can;
 
-	if (XactIsoLevel != XACT_READ_COMMITTED)
+	if (IsolationUsesXactSnapshot())
 		return false;
 	accounts = table_open(work->ledger.accounts->relid, NoLock);
 	transfers = table_open(work->ledger.transfers->relid, NoLock);
@@ -426,7 +426,7 @@ update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
 	where.root = slot->tts_tid;
 	where.shards = account->shards;
 	where.shard = row->shard;
-	if (account->want == ACCOUNT_ANY_SHARD)
+	if (account->want == ACCOUNT_ANY_SHARD && indexes == KEEP_INDEX_UPDATE_ALL)
 		account_remember(direct->finder.hints, account->id, &where);
 }
 

@@ -270,8 +270,8 @@ keep_expire_holds(PG_FUNCTION_ARGS)
 		release_due(&work, lfirst(cell));
 	}
 	released = list_length(work.expired);
-	ledger_mark_expired(&work);
 	work.path->write(&work);
+	ledger_mark_expired(&work);
 	SPI_finish();
 	PG_RETURN_INT64(released);
 }

@@ -42,6 +42,7 @@ struct LedgerWork
 	bool		single;			/* at most one transfer is inserted */
 	bool		subtransaction; /* can locks be given back? */
 	bool		again;			/* a row was another account's once it was locked */
+	bool		written;		/* the accounts are */
 	bool		subtransaction_next;	/* the next attempt needs one */
 	bool		guarded;		/* triggers or row security on transfers */
 	int			attempts;

@@ -72,21 +72,15 @@ has_appeared(LedgerWork *work)
 	return appeared;
 }
 
-/* One attempt: lock, read the clock, decide, write. */
-static bool
-attempt(LedgerWork *work, LedgerDecide decide, void *arg)
+/*
+ * Write what has become of the accounts.  Before any statement on transfers
+ * that could fire a trigger, where the call need not be able to do without: a
+ * trigger may call us again, and must find the accounts as we leave them.
+ */
+void
+ledger_work_write(LedgerWork *work)
 {
 	AccountSet *set = &work->accounts;
-
-	account_set_reset(set);
-	work->expired = NIL;
-	work->again = false;
-	work->path->lock(work);
-	if (work->again || has_appeared(work))
-		return false;
-	work->now = keep_clock_now();
-	if (!decide(work, arg))
-		return false;
 
 	for (int i = 0; i < set->count; i++)
 	{
@@ -102,8 +96,29 @@ attempt(LedgerWork *work, LedgerDecide decide, void *arg)
 						 now->debits_pending >= 0 && now->credits_pending >= 0);
 		}
 	}
-	ledger_mark_expired(work);
 	work->path->write(work);
+	work->written = true;
+}
+
+/* One attempt: lock, read the clock, decide, write. */
+static bool
+attempt(LedgerWork *work, LedgerDecide decide, void *arg)
+{
+	AccountSet *set = &work->accounts;
+
+	account_set_reset(set);
+	work->expired = NIL;
+	work->again = work->written = false;
+	work->path->lock(work);
+	if (work->again || has_appeared(work))
+		return false;
+	work->now = keep_clock_now();
+	if (!decide(work, arg))
+		return false;
+
+	if (!work->written)
+		ledger_work_write(work);
+	ledger_mark_expired(work);
 	return true;
 }
 
@@ -121,7 +136,9 @@ is_duplicate_id(LedgerWork *work, ErrorData *error)
 	(void) RelationGetIndexList(rel);
 	index = rel->rd_pkindex;
 	result = OidIsValid(index) && strcmp(get_rel_name(index), error->constraint_name) == 0 &&
-		error->table_name != NULL && strcmp(RelationGetRelationName(rel), error->table_name) == 0;
+		error->table_name != NULL && strcmp(RelationGetRelationName(rel), error->table_name) == 0 &&
+		error->schema_name != NULL &&
+		strcmp(get_namespace_name(RelationGetNamespace(rel)), error->schema_name) == 0;
 	RelationClose(rel);
 	return result;
 }

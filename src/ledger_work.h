@@ -18,6 +18,7 @@
 typedef bool (*LedgerDecide) (LedgerWork *work, void *arg);
 
 extern void ledger_work_init(void);
+extern void ledger_work_write(LedgerWork *work);
 extern void ledger_work_run(LedgerWork *work, LedgerDecide decide, void *arg);
 
 #endif							/* KEEP_LEDGER_WORK_H */

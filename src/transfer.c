@@ -29,121 +29,6 @@
 #define MAX_PASSES		16
 #define MAX_PASSED		4000000
 
-/* A batch of items, all of them empty, in the current memory context. */
-void
-transfer_batch_init(TransferBatch *batch, int nitems)
-{
-	batch->nitems = nitems;
-	batch->items = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(TransferItem) * nitems);
-	batch->by_id = palloc(sizeof(TransferItem *) * nitems);
-	batch->chains = NULL;
-	batch->nchains = 0;
-	for (int i = 0; i < nitems; i++)
-	{
-		TransferItem *item = &batch->items[i];
-
-		memset(item, 0, sizeof(TransferItem));
-		transfer_row_init(&item->row);
-		item->number = i;
-		item->chain = item->previous = -1;
-		batch->by_id[i] = item;
-	}
-	account_set_init(&batch->work.accounts, 2 * nitems);
-}
-
-/* Refuse (22023) an id, an account or a chain that is empty or too long. */
-void
-transfer_check_name(const text *name, const char *what)
-{
-	Size		length = VARSIZE_ANY_EXHDR(name);
-
-	if (length >= 1 && length <= LEDGER_MAX_NAME)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 length == 0 ? errmsg("%s must not be empty", what) : errmsg("%s is too long", what),
-			 length == 0 ? 0 : errdetail("It has %zu bytes, the limit is %d.", length,
-										 LEDGER_MAX_NAME)));
-}
-
-/*
- * Check what an item asks for, as far as that does not depend on the state:
- * 22023 for an empty or too long name, for one account on both sides, for an
- * amount that is not above zero, and for a hold that is not.
- */
-void
-transfer_check_request(const TransferItem *item)
-{
-	const TransferRow *row = &item->row;
-
-	transfer_check_name(row->id, "transfer id");
-	transfer_check_name(row->from, "account");
-	transfer_check_name(row->to, "account");
-	if (row->chain != NULL)
-		transfer_check_name(row->chain, "chain");
-	if (keep_text_compare(row->from, row->to) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("transfer from account \"%s\" to itself", text_to_cstring(row->from))));
-	if (item->asked <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("amount must be above zero"),
-				 errdetail("It is " INT64_FORMAT ".", item->asked)));
-	if (row->hold != NULL)
-		keep_clock_check_span(row->hold, "hold", false);
-}
-
-static bool
-same_text(const text *a, const text *b)
-{
-	return a != NULL && b != NULL && keep_text_equal(a, b);
-}
-
-/* Did whoever stored this row ask for the same as this item does? */
-bool
-transfer_same_request(const TransferItem *item, const TransferRow *stored)
-{
-	const TransferRow *row = &item->row;
-
-	if (row->reverses != NULL)
-		return same_text(row->reverses, stored->reverses) && item->asked == stored->part &&
-			row->force == stored->force;
-	return stored->reverses == NULL &&
-		same_text(row->from, stored->from) && same_text(row->to, stored->to) &&
-		item->asked == (stored->held != LEDGER_NULL ? stored->held : stored->amount) &&
-		transfer_same_hold(row->hold, stored->hold);
-}
-
-/* Do two items of a batch with one id ask for the same? */
-static bool
-same_items(const TransferItem *a, const TransferItem *b)
-{
-	return same_text(a->row.from, b->row.from) && same_text(a->row.to, b->row.to) &&
-		a->asked == b->asked && transfer_same_hold(a->row.hold, b->row.hold);
-}
-
-/* Raise KP422: the id stands for another transfer.  Of a hidden one nothing is said. */
-void
-transfer_mismatch_error(const text *id, const TransferRow *stored)
-{
-	const char *detail = NULL;
-
-	if (stored != &ledger_hidden && stored->reverses != NULL)
-		detail = psprintf("It is the reversal of \"%s\".", text_to_cstring(stored->reverses));
-	else if (stored != &ledger_hidden)
-		detail = psprintf("It is from \"%s\" to \"%s\", amount " INT64_FORMAT ", %s.",
-						  text_to_cstring(stored->from), text_to_cstring(stored->to),
-						  stored->held != LEDGER_NULL ? stored->held : stored->amount,
-						  stored->hold != NULL ? "with a hold" : "without a hold");
-	ereport(ERROR,
-			(errcode(ERRCODE_KEEP_MISMATCH),
-			 errmsg("transfer \"%s\" was requested with other parameters before",
-					text_to_cstring(id)),
-			 detail ? errdetail_internal("%s", detail) : 0,
-			 errhint("A new transfer needs a new id.")));
-}
-
 static int
 compare_items(const void *a, const void *b)
 {
@@ -359,7 +244,8 @@ decide_item(LedgerWork *work, TransferItem *item)
 		return item->stored != &ledger_hidden && transfer_same_request(item, item->stored) &&
 			item->stored->status != TRANSFER_REJECTED;
 	if (item->first != NULL)
-		return same_items(item, item->first) && item->first->row.status != TRANSFER_REJECTED;
+		return transfer_same_items(item, item->first) &&
+			item->first->row.status != TRANSFER_REJECTED;
 
 	reason = check_item(work, item);
 	if (reason == REASON_NONE)
@@ -367,13 +253,6 @@ decide_item(LedgerWork *work, TransferItem *item)
 	else
 		reject_item(item, reason);
 	return reason == REASON_NONE;
-}
-
-/* Is this an item that is to be stored? */
-static inline bool
-is_new(const TransferItem *item)
-{
-	return item->stored == NULL && item->first == NULL;
 }
 
 /*
@@ -393,9 +272,9 @@ fail_chain(TransferBatch *batch, TransferChain *chain, TransferItem *culprit)
 		if (batch->items[i].applied)
 			book(&batch->work, &batch->items[i], -1);
 	for (int i = culprit->previous; i >= 0; i = batch->items[i].previous)
-		if (is_new(&batch->items[i]))
+		if (transfer_is_new(&batch->items[i]))
 			reject_item(&batch->items[i], REASON_CHAIN_FAILED);
-	if (is_new(culprit))
+	if (transfer_is_new(culprit))
 		note_balances(culprit);
 	return alone;
 }
@@ -449,7 +328,7 @@ pass(TransferBatch *batch)
 		}
 		if (chain->failed)
 		{
-			if (is_new(item))
+			if (transfer_is_new(item))
 				reject_item(item, item->culprit ? item->row.reason : REASON_CHAIN_FAILED);
 			continue;
 		}
@@ -609,7 +488,7 @@ decide_batch(LedgerWork *work, void *arg)
 
 	work->tentative = false;
 	find_stored(batch, rows, found);
-	if (only->original != NULL && is_new(only))
+	if (only->original != NULL && transfer_is_new(only))
 		lock_original(work, only);
 	bind_rows(batch);
 	decide_items(batch);
@@ -621,13 +500,18 @@ decide_batch(LedgerWork *work, void *arg)
 	{
 		TransferItem *item = batch->by_id[i];
 
-		if (!is_new(item))
+		if (!transfer_is_new(item))
 			continue;
 		item->row.created = work->now;
 		rows[n++] = &item->row;
 	}
+	/* without a subtransaction nothing may be written before the id is in */
+	if (work->subtransaction)
+		ledger_work_write(work);
 	if (n > 0)
 		done = work->path->insert(work, rows, n);
+	if (done && !work->written)
+		ledger_work_write(work);
 	if (done && only->original != NULL && only->applied)
 		count_reversal(work, only);
 	pfree(rows);
@@ -661,39 +545,4 @@ transfer_batch_run(TransferBatch *batch)
 	batch->work.single = batch->nitems == 1;
 	sort_items(batch);
 	ledger_work_run(&batch->work, decide_batch, batch);
-}
-
-/*
- * The answer to an item, once the batch has run.  Returns whether it is an
- * exception: anything but newly posted or held.
- */
-bool
-transfer_item_answer(const TransferItem *item, TimestampTz now, Datum *values, bool *nulls)
-{
-	const TransferRow *row = &item->row;
-	bool		same = true;
-	TransferRow mismatch;
-
-	if (item->stored != NULL)
-	{
-		row = item->stored;
-		same = row != &ledger_hidden && transfer_same_request(item, row);
-	}
-	else if (item->first != NULL)
-	{
-		row = &item->first->row;
-		same = same_items(item, item->first);
-	}
-	if (!same)
-	{
-		transfer_row_init(&mismatch);
-		mismatch.id = item->row.id;
-		mismatch.amount = item->asked;
-		transfer_answer(&mismatch, TRANSFER_MISMATCH, REASON_NONE, LEDGER_NULL, LEDGER_NULL,
-						false, values, nulls);
-		return true;
-	}
-	transfer_answer(row, transfer_status_at(row, now), row->reason, row->from_balance,
-					row->to_balance, !is_new(item), values, nulls);
-	return !is_new(item) || row->status == TRANSFER_REJECTED;
 }

@@ -165,6 +165,7 @@ decide_end(LedgerWork *work, void *arg)
 	{
 		row->status = TRANSFER_EXPIRED;
 		release(work, row, 0);
+		ledger_work_write(work);
 		write_end(call);
 		answer_ended(call);
 		return true;
@@ -189,6 +190,7 @@ decide_end(LedgerWork *work, void *arg)
 	row->status = call->to;
 	release(work, row, call->to == TRANSFER_POSTED ? row->amount : 0);
 	note_result(call);
+	ledger_work_write(work);
 	write_end(call);
 	call->applied = true;
 	return true;

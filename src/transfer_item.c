@@ -1,0 +1,163 @@
+/*
+ * transfer_item.c
+ *		One transfer of a batch: what it asks for, and the answer to it.
+ */
+#include "postgres.h"
+
+#include "clock.h"
+#include "compat.h"
+#include "error.h"
+#include "transfer_item.h"
+
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+/* A batch of items, all of them empty, in the current memory context. */
+void
+transfer_batch_init(TransferBatch *batch, int nitems)
+{
+	batch->nitems = nitems;
+	batch->items = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(TransferItem) * nitems);
+	batch->by_id = palloc(sizeof(TransferItem *) * nitems);
+	batch->chains = NULL;
+	batch->nchains = 0;
+	for (int i = 0; i < nitems; i++)
+	{
+		TransferItem *item = &batch->items[i];
+
+		memset(item, 0, sizeof(TransferItem));
+		transfer_row_init(&item->row);
+		item->number = i;
+		item->chain = item->previous = -1;
+		batch->by_id[i] = item;
+	}
+	account_set_init(&batch->work.accounts, 2 * nitems);
+}
+
+/* Refuse (22023) an id, an account or a chain that is empty or too long. */
+void
+transfer_check_name(const text *name, const char *what)
+{
+	Size		length = VARSIZE_ANY_EXHDR(name);
+
+	if (length >= 1 && length <= LEDGER_MAX_NAME)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 length == 0 ? errmsg("%s must not be empty", what) : errmsg("%s is too long", what),
+			 length == 0 ? 0 : errdetail("It has %zu bytes, the limit is %d.", length,
+										 LEDGER_MAX_NAME)));
+}
+
+/*
+ * Check what an item asks for, as far as that does not depend on the state:
+ * 22023 for an empty or too long name, for one account on both sides, for an
+ * amount that is not above zero, and for a hold that is not.
+ */
+void
+transfer_check_request(const TransferItem *item)
+{
+	const TransferRow *row = &item->row;
+
+	transfer_check_name(row->id, "transfer id");
+	transfer_check_name(row->from, "account");
+	transfer_check_name(row->to, "account");
+	if (row->chain != NULL)
+		transfer_check_name(row->chain, "chain");
+	if (keep_text_compare(row->from, row->to) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("transfer from account \"%s\" to itself", text_to_cstring(row->from))));
+	if (item->asked <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("amount must be above zero"),
+				 errdetail("It is " INT64_FORMAT ".", item->asked)));
+	if (row->hold != NULL)
+		keep_clock_check_span(row->hold, "hold", false);
+}
+
+static bool
+same_text(const text *a, const text *b)
+{
+	return a != NULL && b != NULL && keep_text_equal(a, b);
+}
+
+/* Did whoever stored this row ask for the same as this item does? */
+bool
+transfer_same_request(const TransferItem *item, const TransferRow *stored)
+{
+	const TransferRow *row = &item->row;
+
+	if (row->reverses != NULL)
+		return same_text(row->reverses, stored->reverses) && item->asked == stored->part &&
+			row->force == stored->force;
+	return stored->reverses == NULL &&
+		same_text(row->from, stored->from) && same_text(row->to, stored->to) &&
+		item->asked == (stored->held != LEDGER_NULL ? stored->held : stored->amount) &&
+		transfer_same_hold(row->hold, stored->hold);
+}
+
+/* Do two items of a batch with one id ask for the same? */
+bool
+transfer_same_items(const TransferItem *a, const TransferItem *b)
+{
+	return same_text(a->row.from, b->row.from) && same_text(a->row.to, b->row.to) &&
+		a->asked == b->asked && transfer_same_hold(a->row.hold, b->row.hold);
+}
+
+/* Raise KP422: the id stands for another transfer.  Of a hidden one nothing is said. */
+void
+transfer_mismatch_error(const text *id, const TransferRow *stored)
+{
+	const char *detail = NULL;
+
+	if (stored != &ledger_hidden && stored->reverses != NULL)
+		detail = psprintf("It is the reversal of \"%s\".", text_to_cstring(stored->reverses));
+	else if (stored != &ledger_hidden)
+		detail = psprintf("It is from \"%s\" to \"%s\", amount " INT64_FORMAT ", %s.",
+						  text_to_cstring(stored->from), text_to_cstring(stored->to),
+						  stored->held != LEDGER_NULL ? stored->held : stored->amount,
+						  stored->hold != NULL ? "with a hold" : "without a hold");
+	ereport(ERROR,
+			(errcode(ERRCODE_KEEP_MISMATCH),
+			 errmsg("transfer \"%s\" was requested with other parameters before",
+					text_to_cstring(id)),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 errhint("A new transfer needs a new id.")));
+}
+
+/*
+ * The answer to an item, once the batch has run.  Returns whether it is an
+ * exception: anything but newly posted or held.
+ */
+bool
+transfer_item_answer(const TransferItem *item, TimestampTz now, Datum *values, bool *nulls)
+{
+	const TransferRow *row = &item->row;
+	bool		same = true;
+	TransferRow mismatch;
+
+	if (item->stored != NULL)
+	{
+		row = item->stored;
+		same = row != &ledger_hidden && transfer_same_request(item, row);
+	}
+	else if (item->first != NULL)
+	{
+		row = &item->first->row;
+		same = transfer_same_items(item, item->first);
+	}
+	if (!same)
+	{
+		transfer_row_init(&mismatch);
+		mismatch.id = item->row.id;
+		mismatch.amount = item->asked;
+		transfer_answer(&mismatch, TRANSFER_MISMATCH, REASON_NONE, LEDGER_NULL, LEDGER_NULL,
+						false, values, nulls);
+		return true;
+	}
+	transfer_answer(row, transfer_status_at(row, now), row->reason, row->from_balance,
+					row->to_balance, !transfer_is_new(item), values, nulls);
+	return !transfer_is_new(item) || row->status == TRANSFER_REJECTED;
+}
