@@ -77,10 +77,11 @@ scenario_transfer_many_exceptions() {
 
 # batch_ladder AT_LEAST AT_LEAST AT_LEAST [options]: against COPY, over fewer and fewer accounts
 batch_ladder() {
-	local accounts at_least=("${@:1:3}") report=${4:+, exceptions}
+	local accounts at_least=("${@:1:3}") report=' accounts'
+	[[ ${4:-} ]] && report=', exceptions'
 	for accounts in 10000 1000 2; do
 		fresh_ledger "$accounts"
-		batch_duel "COPY, $accounts accounts$report" copy "${at_least[0]}" "${@:4}"
+		batch_duel "COPY, $accounts$report" copy "${at_least[0]}" "${@:4}"
 		at_least=("${at_least[@]:1}")
 	done
 }

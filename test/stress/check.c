@@ -263,11 +263,11 @@ check_others(Check *check, int account, const int64_t *balances, int count)
 		if (row->status == ABSENT || (row->from != account && row->to != account))
 			continue;
 		if (row->chain == 0 || row->status != REJECTED)
-			check_shown(balances, count, id, account, row->from == account ? row->from_balance :
-						row->to_balance);
+			check_shown(balances, count, id, account,
+						row->from == account ? row->from_balance : row->to_balance);
 		if (row->status == VOIDED || (row->status == POSTED && row->hold.set))
-			check_shown(balances, count, id, account, row->from == account ? row->settled_from :
-						row->settled_to);
+			check_shown(balances, count, id, account,
+						row->from == account ? row->settled_from : row->settled_to);
 		/* one in a chain may have been rejected for what the chain did before */
 		if (row->status != REJECTED || !row->amount.set || row->chain)
 			continue;

@@ -211,7 +211,11 @@ compare_with_model(Target *target, Model *model, int last_id)
 			compare_statement(target, model, i);
 }
 
-/* Both ledgers must have come to the same state, but for times and the choice of shards. */
+/*
+ * Both ledgers must have come to the same state, but for times and the choice
+ * of shards. On that choice depends when a hold that is over is released, and so
+ * how versions count; their order has been checked by the statements.
+ */
 void
 compare_targets(Target *a, Target *b)
 {
@@ -243,17 +247,6 @@ compare_targets(Target *a, Target *b)
 						  other);
 		if (odd != 0)
 			complain("%lld accounts of %s are not in %s", (long long) odd, one, other);
-		odd = conn_number(&a->conn,
-						  "SELECT count(*) FROM (SELECT x.id, from_account, to_account,"
-						  " from_version, to_version"
-						  " FROM %s_transfers AS x JOIN %s AS f ON f.id = from_account JOIN %s AS"
-						  " t ON t.id = to_account"
-						  " WHERE f.shards = 1 AND t.shards = 1 EXCEPT ALL SELECT id,"
-						  " from_account, to_account,"
-						  " from_version, to_version FROM %s_transfers) AS d", one, one, one,
-						  other);
-		if (odd != 0)
-			complain("%lld versions in %s are not those in %s", (long long) odd, one, other);
 		one = b->conn.ledger;
 		other = a->conn.ledger;
 	}

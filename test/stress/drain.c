@@ -72,12 +72,12 @@ drainer(void *arg)
 
 	if (!conn_open(&d->conn, d->drain->info, "drain"))
 		die("cannot connect: %s", d->conn.message);
-	conn_must(&d->conn, "SET pg_keep.direct_access = %s", d->number < d->drain->indirect ? "off" :
-			  "on");
+	conn_must(&d->conn, "SET pg_keep.direct_access = %s",
+			  d->number < d->drain->indirect ? "off" : "on");
 	while (!d->over && complaints() == 0)
 	{
-		int			count = chance(&d->random, 30) ? draw_between(&d->random, 2, lengthof(items)) :
-			1;
+		int			most = chance(&d->random, 30) ? lengthof(items) : 1;
+		int			count = draw_between(&d->random, 1, most);
 		bool		good;
 
 		for (int i = 0; i < count; i++)

@@ -70,7 +70,7 @@ some_amount(Generator *g, int from, int to)
 		if (way < 40)
 			return draw_between(&g->random, INT64_MAX / 4, INT64_MAX);
 		if (way < 80)
-			amount = INT64_MAX - f->debits_posted - f->debits_pending;
+			amount = INT64_MAX - f->debits_posted - f->debits_pending - g->margin;
 		if (amount > 0 && amount < INT64_MAX)
 			return amount + over;
 	}
@@ -374,9 +374,7 @@ generate(Generator *g, Op *op)
 	way = draw_between(&g->random, 0, 199);
 	op->account = draw_between(&g->random, 0, chance(&g->random, 5) ? NEVER_OPENED : 21);
 	op->rows = draw_between(&g->random, 1, 40);
-	op->frozen = op->account < ACCOUNTS && g->model->accounts[op->account].frozen ?
-		chance(&g->random, 20) :
-		chance(&g->random, 60);
+	op->frozen = chance(&g->random, g->model->accounts[op->account].frozen ? 20 : 60);
 	op->clock = g->model->clock + HOLD_UNIT * draw_between(&g->random, 1, 3);
 	if (way < 12)
 		op->kind = OP_BALANCE;

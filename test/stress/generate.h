@@ -37,6 +37,7 @@ typedef struct Generator
 	int			next_id;		/* no id from here on was ever used */
 	int			max_batch;
 	int			batches;		/* percent of the operations that are batches */
+	int64_t		margin;			/* what to leave to the end of bigint */
 } Generator;
 
 #define ACCOUNTS 25

@@ -243,8 +243,8 @@ model_store(Model *model, const Item *item, Reason reason, Answer *answer)
 	if (transfer->status == PENDING)
 		begin_hold(model, item->id, transfer);
 	else if (transfer->status == POSTED)
-		move(model, item->id, item->from, item->to, item->amount.v, transfer->reversal ?
-			 item->original : 0);
+		move(model, item->id, item->from, item->to, item->amount.v,
+			 transfer->reversal ? item->original : 0);
 	*answer = (Answer) {
 		.id = item->id, .status = transfer->status, .reason = reason, .amount = transfer->amount
 	};

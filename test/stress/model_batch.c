@@ -3,7 +3,8 @@
  *		Batches in the model: items in order, and chains that stand or fall together.
  *
  * A chain that fails is taken back to its first item and what follows is gone
- * through again, so that nothing has seen money of a chain that failed.
+ * through again, so that nothing has seen money of a chain that failed. Chains
+ * that failed on the way, with no other items among theirs, get another chance.
  */
 #include "model.h"
 
@@ -14,10 +15,10 @@ typedef struct Chain
 {
 	bool		known;
 	bool		failed;
+	bool		gone;			/* failed among items of others: never to be looked at again */
 	int			first;			/* position of its first item */
 	int			culprit;		/* position of the item that failed it */
 	Reason		reason;
-	Answer		answer;
 } Chain;
 
 typedef struct Batch
@@ -64,6 +65,28 @@ run_item(Batch *batch, int i)
 	model_store(model, item, reason, answer);
 }
 
+/* A chain fails with this item. Returns where to go on: at its first item. */
+static int
+fail_chain(Batch *batch, Chain *chain, int culprit)
+{
+	chain->failed = true;
+	chain->culprit = culprit;
+	chain->reason = batch->answers[culprit].reason;
+	for (int i = chain->first; i < culprit; i++)
+		if (batch->items[i].chain != batch->items[culprit].chain)
+			chain->gone = true;
+	for (int i = 0; i <= MAX_ITEMS && chain->gone; i++)
+	{
+		Chain	   *other = &batch->chains[i];
+
+		if (other->failed && !other->gone && other->culprit >= chain->first)
+			other->failed = false;
+	}
+	model_rollback(batch->model, batch->marks[chain->first]);
+	batch->model->nholds = batch->hold_marks[chain->first];
+	return chain->first;
+}
+
 /* Go through the batch, and back wherever a chain fails. */
 static void
 run_items(Batch *batch)
@@ -87,15 +110,7 @@ run_items(Batch *batch)
 		if (model->error[0])
 			return;
 		if (chain && !chain->failed && (answer->status == MISMATCH || answer->status == REJECTED))
-		{
-			chain->failed = true;
-			chain->culprit = i;
-			chain->reason = answer->reason;
-			i = chain->first;
-			model_rollback(model, batch->marks[i]);
-			model->nholds = batch->hold_marks[i];
-			i--;
-		}
+			i = fail_chain(batch, chain, i) - 1;
 	}
 }
 

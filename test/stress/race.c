@@ -132,8 +132,8 @@ racer(void *arg)
 
 	if (!conn_open(&r->conn, r->race->info, "race"))
 		die("cannot connect: %s", r->conn.message);
-	conn_must(&r->conn, "SET pg_keep.direct_access = %s", r->number < r->race->indirect ? "off" :
-			  "on");
+	conn_must(&r->conn, "SET pg_keep.direct_access = %s",
+			  r->number < r->race->indirect ? "off" : "on");
 	move_to_and_fro(r);
 	reverse_in_pieces(r);
 	conn_close(&r->conn);
