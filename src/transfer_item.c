@@ -10,6 +10,7 @@
 #include "transfer_item.h"
 
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 /* A batch of items, all of them empty, in the current memory context. */
@@ -113,12 +114,20 @@ transfer_mismatch_error(const text *id, const TransferRow *stored)
 	const char *detail = NULL;
 
 	if (stored != &ledger_hidden && stored->reverses != NULL)
-		detail = psprintf("It is the reversal of \"%s\".", text_to_cstring(stored->reverses));
+		detail = psprintf("It is the reversal of \"%s\", %s%s.",
+						  text_to_cstring(stored->reverses),
+						  stored->part == LEDGER_NULL ? "of what remained"
+						  : psprintf("amount " INT64_FORMAT, stored->part),
+						  stored->force ? ", forced" : "");
 	else if (stored != &ledger_hidden)
-		detail = psprintf("It is from \"%s\" to \"%s\", amount " INT64_FORMAT ", %s.",
+		detail = psprintf("It is from \"%s\" to \"%s\", amount " INT64_FORMAT ", %s%s.",
 						  text_to_cstring(stored->from), text_to_cstring(stored->to),
 						  stored->held != LEDGER_NULL ? stored->held : stored->amount,
-						  stored->hold != NULL ? "with a hold" : "without a hold");
+						  stored->hold ? "held for " : "without a hold",
+						  stored->hold ?
+						  DatumGetCString(DirectFunctionCall1(interval_out,
+															  IntervalPGetDatum(stored->hold)))
+						  : "");
 	ereport(ERROR,
 			(errcode(ERRCODE_KEEP_MISMATCH),
 			 errmsg("transfer \"%s\" was requested with other parameters before",

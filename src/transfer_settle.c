@@ -145,6 +145,9 @@ answer_ended(Settlement *call)
 				(errcode(ERRCODE_KEEP_MISMATCH),
 				 errmsg("transfer \"%s\" was posted with another amount before",
 						text_to_cstring(call->id)),
+				 row->hold != NULL && row->part == LEDGER_NULL ?
+				 errdetail("It was posted without an amount, which came to " INT64_FORMAT ".",
+						   row->amount) :
 				 errdetail("It was posted with amount " INT64_FORMAT ".", row->amount)));
 	call->replayed = true;
 }
