@@ -50,7 +50,9 @@ keep_result_row(FunctionCallInfo fcinfo, MemoryContext context,
 	MemoryContext old = MemoryContextSwitchTo(context);
 	HeapTuple	tuple = heap_form_tuple(keep_result_desc(fcinfo), unconstify(Datum *, values),
 										unconstify(bool *, nulls));
+	/* copies what is stored out of line, and so must run in "context" too */
+	Datum		result = HeapTupleGetDatum(tuple);
 
 	MemoryContextSwitchTo(old);
-	return HeapTupleGetDatum(tuple);
+	return result;
 }
