@@ -76,6 +76,19 @@ keep_arg_name(FunctionCallInfo fcinfo, int argno, const char *name, Size limit)
 	return value;
 }
 
+/* An array argument that is not NULL; raises 22023 for more than one dimension. */
+ArrayType *
+keep_arg_vector(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(argno);
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be a one-dimensional array", name)));
+	return array;
+}
+
 /*
  * The elements of a required one-dimensional array without NULLs, palloc'd.
  * Raises 22004 for a NULL array or element, 22023 for more dimensions.
@@ -89,11 +102,7 @@ keep_arg_array(FunctionCallInfo fcinfo, int argno, const char *name,
 	bool	   *nulls;
 
 	keep_arg_require(fcinfo, argno, name);
-	array = PG_GETARG_ARRAYTYPE_P(argno);
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must be a one-dimensional array", name)));
+	array = keep_arg_vector(fcinfo, argno, name);
 
 	/* text, jsonb: variable length, int alignment */
 	deconstruct_array(array, elemtype, -1, false, TYPALIGN_INT, &elems, &nulls, count);

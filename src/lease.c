@@ -11,12 +11,12 @@
 #include "arg.h"
 #include "clock.h"
 #include "entry.h"
-#include "result.h"
 #include "error.h"
 #include "json.h"
+#include "result.h"
+#include "textmap.h"
 #include "wait.h"
 
-#include "access/htup_details.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -56,13 +56,6 @@ lease_owner(Datum value)
 	return cstring_to_text_with_len(owner->val.string.val, owner->val.string.len);
 }
 
-static bool
-same_text(text *a, text *b)
-{
-	return a != NULL && b != NULL && VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 /* End keep.acquire(): "row" is the lease that is there, or NULL. */
 static Datum
 acquire_result(EntryCall *call, FunctionCallInfo fcinfo, bool acquired, const EntryRow *row)
@@ -70,8 +63,7 @@ acquire_result(EntryCall *call, FunctionCallInfo fcinfo, bool acquired, const En
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false, true, true, true};
 	text	   *owner = row ? lease_owner(row->value) : NULL;
-	MemoryContext old;
-	HeapTuple	tuple;
+	Datum		result;
 
 	values[0] = BoolGetDatum(acquired);
 	if (row != NULL)
@@ -83,11 +75,9 @@ acquire_result(EntryCall *call, FunctionCallInfo fcinfo, bool acquired, const En
 		nulls[2] = owner == NULL;
 		nulls[3] = row->expires == ENTRY_NEVER;
 	}
-	old = MemoryContextSwitchTo(call->caller);
-	tuple = heap_form_tuple(keep_result_desc(fcinfo), values, nulls);
-	MemoryContextSwitchTo(old);
+	result = keep_result_row(fcinfo, call->caller, values, nulls);
 	SPI_finish();
-	return HeapTupleGetDatum(tuple);
+	return result;
 }
 
 /*
@@ -130,7 +120,7 @@ try_acquire(EntryCall *call, text *owner, const Interval *ttl, bool *holder, Ent
 		bool		there = entry_read(call, row, false);
 
 		CHECK_FOR_INTERRUPTS();
-		*holder = there && entry_live(row) && !same_text(lease_owner(row->value), owner);
+		*holder = there && entry_live(row) && !keep_text_same(lease_owner(row->value), owner);
 		if (*holder)
 			return false;
 		if (there && entry_live(row))

@@ -254,7 +254,7 @@ keep_expire_holds(PG_FUNCTION_ARGS)
 	int64		released;
 
 	ledger_begin(&work, fcinfo, "keep.expire_holds()", ACL_SELECT | ACL_UPDATE,
-					  ACL_SELECT | ACL_UPDATE);
+				 ACL_SELECT | ACL_UPDATE);
 	keep_arg_require(fcinfo, 1, "batch");
 	if (PG_GETARG_INT32(1) < 1)
 		ereport(ERROR,

@@ -16,4 +16,11 @@ extern void keep_textmap_remove(KeepTextMap *map, const text *key);
 extern bool keep_text_equal(const text *a, const text *b);
 extern int	keep_text_compare(const text *a, const text *b);
 
+/* Are both there, and equal? */
+static inline bool
+keep_text_same(const text *a, const text *b)
+{
+	return a != NULL && b != NULL && keep_text_equal(a, b);
+}
+
 #endif							/* KEEP_TEXTMAP_H */

@@ -59,7 +59,7 @@ keep_transfer(PG_FUNCTION_ARGS)
 	TransferItem *item;
 
 	ledger_begin(&batch.work, fcinfo, "keep.transfer()",
-					  ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_INSERT);
+				 ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_INSERT);
 	transfer_batch_init(&batch, 1);
 	item = &batch.items[0];
 	item->row.id = text_arg(fcinfo, 1, "id");
@@ -95,7 +95,7 @@ keep_reverse_transfer(PG_FUNCTION_ARGS)
 	text	   *original_id;
 
 	ledger_begin(&batch.work, fcinfo, "keep.reverse_transfer()",
-					  ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_INSERT | ACL_UPDATE);
+				 ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_INSERT | ACL_UPDATE);
 	transfer_batch_init(&batch, 1);
 	item = &batch.items[0];
 	item->row.id = text_arg(fcinfo, 1, "id");

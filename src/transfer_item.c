@@ -78,12 +78,6 @@ transfer_check_request(const TransferItem *item)
 		keep_clock_check_span(row->hold, "hold", false);
 }
 
-static bool
-same_text(const text *a, const text *b)
-{
-	return a != NULL && b != NULL && keep_text_equal(a, b);
-}
-
 /* Did whoever stored this row ask for the same as this item does? */
 bool
 transfer_same_request(const TransferItem *item, const TransferRow *stored)
@@ -91,10 +85,10 @@ transfer_same_request(const TransferItem *item, const TransferRow *stored)
 	const TransferRow *row = &item->row;
 
 	if (row->reverses != NULL)
-		return same_text(row->reverses, stored->reverses) && item->asked == stored->part &&
+		return keep_text_same(row->reverses, stored->reverses) && item->asked == stored->part &&
 			row->force == stored->force;
 	return stored->reverses == NULL &&
-		same_text(row->from, stored->from) && same_text(row->to, stored->to) &&
+		keep_text_same(row->from, stored->from) && keep_text_same(row->to, stored->to) &&
 		item->asked == (stored->held != LEDGER_NULL ? stored->held : stored->amount) &&
 		transfer_same_hold(row->hold, stored->hold);
 }
@@ -103,7 +97,7 @@ transfer_same_request(const TransferItem *item, const TransferRow *stored)
 bool
 transfer_same_items(const TransferItem *a, const TransferItem *b)
 {
-	return same_text(a->row.from, b->row.from) && same_text(a->row.to, b->row.to) &&
+	return keep_text_same(a->row.from, b->row.from) && keep_text_same(a->row.to, b->row.to) &&
 		a->asked == b->asked && transfer_same_hold(a->row.hold, b->row.hold);
 }
 

@@ -66,11 +66,7 @@ array_arg(FunctionCallInfo fcinfo, int argno, const char *name, Oid type, bool r
 		keep_arg_require(fcinfo, argno, name);
 	else if (PG_ARGISNULL(argno))
 		return elements;
-	array = PG_GETARG_ARRAYTYPE_P(argno);
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must be a one-dimensional array", name)));
+	array = keep_arg_vector(fcinfo, argno, name);
 	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	if (*count < 0)
 		*count = n;
@@ -240,7 +236,7 @@ keep_transfer_many(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	ledger_begin(&batch.work, fcinfo, "keep.transfer_many()",
-					  ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_INSERT);
+				 ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_INSERT);
 	read_items(&batch, fcinfo);
 	run_many(&batch, rsinfo, all);
 	SPI_finish();
@@ -413,7 +409,7 @@ keep_transfer_batch(PG_FUNCTION_ARGS)
 	keep_arg_require(fcinfo, 1, "items");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	ledger_begin(&batch.work, fcinfo, "keep.transfer_batch()",
-					  ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_INSERT);
+				 ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_INSERT);
 	read_json(&batch, PG_GETARG_JSONB_P(1));
 	run_many(&batch, rsinfo, all);
 	SPI_finish();

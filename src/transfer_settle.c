@@ -212,7 +212,7 @@ settle(FunctionCallInfo fcinfo, TransferStatus to, const char *function)
 	Datum		result;
 
 	ledger_begin(&call.work, fcinfo, function, ACL_SELECT | ACL_UPDATE,
-					  ACL_SELECT | ACL_UPDATE);
+				 ACL_SELECT | ACL_UPDATE);
 	keep_arg_require(fcinfo, 1, "id");
 	call.id = PG_GETARG_TEXT_PP(1);
 	transfer_check_name(call.id, "transfer id");
