@@ -14,7 +14,7 @@ CREATE TABLE keep.relation (
 COMMENT ON TABLE keep.relation IS 'Tables made by pg_keep, and their options';
 COMMENT ON COLUMN keep.relation.schema_name IS 'Schema of the table';
 COMMENT ON COLUMN keep.relation.table_name IS 'Name of the table';
-COMMENT ON COLUMN keep.relation.kind IS 'Kind of the table: store';
+COMMENT ON COLUMN keep.relation.kind IS 'Kind of the table: store, ledger, transfers, request_log, saga_log or saga_steps';
 COMMENT ON COLUMN keep.relation.options IS 'Options that differ from the default';
 COMMENT ON COLUMN keep.relation.relid IS
 	'OID of the table, to follow it when it is renamed; set anew on restore';

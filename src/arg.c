@@ -55,6 +55,30 @@ keep_arg_amount(FunctionCallInfo fcinfo, int argno, int64 none)
 	return amount;
 }
 
+/* A required number of things, of which there is one at least (22023). */
+int
+keep_arg_count(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	keep_arg_require(fcinfo, argno, name);
+	if (PG_GETARG_INT32(argno) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be at least 1", name)));
+	return PG_GETARG_INT32(argno);
+}
+
+/* A required token, which is above 0 as every one that is drawn (22023). */
+int64
+keep_arg_token(FunctionCallInfo fcinfo, int argno)
+{
+	keep_arg_require(fcinfo, argno, "token");
+	if (PG_GETARG_INT64(argno) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("token must be greater than zero")));
+	return PG_GETARG_INT64(argno);
+}
+
 /* A required text of at most that many bytes, and not empty (22023). */
 text *
 keep_arg_name(FunctionCallInfo fcinfo, int argno, const char *name, Size limit)

@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
@@ -34,7 +35,10 @@
 
 #if PG_VERSION_NUM < 160000
 #define keep_owns_relation(relid, role)	pg_class_ownercheck((relid), (role))
+#define keep_function_aclcheck(fn, role, mode)	pg_proc_aclcheck((fn), (role), (mode))
 #else
+#define keep_function_aclcheck(fn, role, mode) \
+	object_aclcheck(ProcedureRelationId, (fn), (role), (mode))
 #define keep_owns_relation(relid, role) \
 	object_ownercheck(RelationRelationId, (relid), (role))
 #endif

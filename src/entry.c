@@ -14,20 +14,14 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "draw.h"
 #include "entry.h"
 
-#include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "utils/lsyscache.h"
-#include "utils/rls.h"
-
-/* An entry that took longer than this to create is dated anew. */
-#define LATE_USECS		10000
 
 /* The outcome of a write that did not find the entry as it should be. */
 Datum
@@ -135,24 +129,11 @@ entry_lock_by(EntryCall *call, StoreStatement statement, EntryRow *row)
 	return run_one(call, statement, &call->key, NULL, false, row);
 }
 
-/*
- * Raise: a row that is there did not take a write.  Row security hides it from
- * this command (42501), or a trigger has suppressed the write (09000).
- */
+/* Raise: a row that is there did not take a write. */
 void
 entry_suppressed(const EntryCall *call)
 {
-	Oid			relid = call->table->relid;
-
-	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("row-level security of \"%s\" does not let this entry be written",
-						get_rel_name(relid))));
-	ereport(ERROR,
-			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-			 errmsg("write to \"%s\" was suppressed", get_rel_name(relid)),
-			 errhint("A trigger or rule of the table keeps the entry from being written.")));
+	keep_suppressed(call->table->relid, "entry");
 }
 
 /*
@@ -200,30 +181,6 @@ entry_delete(EntryCall *call, int64 version, EntryRow *row)
 }
 
 /*
- * The last version drawn by anybody, from the page of the sequence, and the LSN
- * of that page.  This transaction has drawn one.
- */
-static int64
-last_draw(const EntryCall *call, XLogRecPtr *lsn)
-{
-	/* locked until the end of the transaction since it was drawn from */
-	Relation	rel = relation_open(call->opt->sequence, NoLock);
-	Buffer		buffer = ReadBuffer(rel, 0);
-	Page		page;
-	HeapTupleHeader tuple;
-	int64		last;
-
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	tuple = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
-	last = ((Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff))->last_value;
-	*lsn = PageGetLSN(page);
-	UnlockReleaseBuffer(buffer);
-	relation_close(rel, NoLock);
-	return last;
-}
-
-/*
  * To be called after versions have been drawn.
  *
  * A commit that has written to an unlogged table only does not wait for WAL,
@@ -237,7 +194,7 @@ entry_versions_drawn(const EntryCall *call)
 
 	if (!call->opt->unlogged || synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		return;
-	(void) last_draw(call, &lsn);
+	(void) keep_last_draw(call->opt->sequence, &lsn);
 	if (XLogNeedsFlush(lsn))
 		XLogFlush(lsn);
 }
@@ -307,8 +264,8 @@ redraw_if_overtaken(EntryCall *call, uint64 ended, const Interval *ttl, EntryRow
 	if (keep_clock_ended() == ended)
 		return;
 	now = keep_clock_now();
-	overtaken = last_draw(call, &lsn) != row->version;
-	if (!overtaken && now - row->updated <= LATE_USECS)
+	overtaken = keep_last_draw(call->opt->sequence, &lsn) != row->version;
+	if (!overtaken && now - row->updated <= KEEP_LATE_USECS)
 		return;
 
 	expires = entry_expiry(call->opt, now, now, ttl);

@@ -1,7 +1,7 @@
 /*
  * entry_renew.c
- *		SQL functions that change how long an entry lives: touch,
- *		get_and_touch, persist.
+ *		SQL functions about how long an entry lives: touch, get_and_touch,
+ *		persist; and expire, for those whose life is over.
  *
  * None changes the value, the version or updated_at.
  */
@@ -10,12 +10,14 @@
 #include "arg.h"
 #include "clock.h"
 #include "entry.h"
+#include "sweep.h"
 
 #include "utils/acl.h"
 
 PG_FUNCTION_INFO_V1(keep_touch);
 PG_FUNCTION_INFO_V1(keep_get_and_touch);
 PG_FUNCTION_INFO_V1(keep_persist);
+PG_FUNCTION_INFO_V1(keep_expire);
 
 /*
  * Is a touch due, and to which expiry?
@@ -138,4 +140,25 @@ keep_persist(PG_FUNCTION_ARGS)
 	if (expires != row.expires)
 		entry_set_expiry(&call, expires, &row);
 	return entry_outcome(&call, fcinfo, true, "persisted", &row);
+}
+
+/*
+ * keep.expire(store regclass, batch int) returns bigint
+ *
+ * Deletes up to "batch" expired entries now, of one store or of all on which
+ * the caller has the rights, and returns how many.  0: nothing is left that
+ * has expired and is not locked.
+ */
+Datum
+keep_expire(PG_FUNCTION_ARGS)
+{
+	static const KeepSweep sweep = {
+		.kind = &keep_store_kind,
+		.function = "keep.expire()",
+		.expire = STORE_EXPIRE,
+		.more = STORE_MORE_EXPIRED,
+		.postpone = STORE_POSTPONE,
+	};
+
+	return keep_sweep(fcinfo, &sweep);
 }

@@ -9,6 +9,8 @@
 #include "ledger.h"
 #include "ledger_work.h"
 #include "plan.h"
+#include "request_log.h"
+#include "saga_log.h"
 #include "store.h"
 #include "wait.h"
 
@@ -30,5 +32,8 @@ _PG_init(void)
 	keep_kind_add(&keep_store_kind);
 	keep_kind_add(&keep_ledger_kind);
 	keep_kind_add(&keep_transfers_kind);
+	keep_kind_add(&keep_request_kind);
+	keep_kind_add(&keep_saga_kind);
+	keep_kind_add(&keep_steps_kind);
 	keep_plan_init();
 }

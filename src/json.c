@@ -1,6 +1,6 @@
 /*
  * json.c
- *		Changes of JSON values: merge patch (RFC 7396) and counters.
+ *		JSON values: merge patch (RFC 7396), counters, building, hashing.
  *
  * Pure functions of their arguments; nothing here knows of tables.  Results
  * are palloc'd in the current memory context.
@@ -33,6 +33,96 @@ keep_json_push_string(JsonbParseState **state, const char *name, const char *str
 	value.val.string.val = unconstify(char *, string);
 	value.val.string.len = length;
 	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+/* Push a member that is any value, NULL standing for null, into an object. */
+void
+keep_json_push_json(JsonbParseState **state, const char *name, Jsonb *json)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, name);
+	value.val.string.len = strlen(name);
+	pushJsonbValue(state, WJB_KEY, &value);
+	if (json == NULL)
+		value.type = jbvNull;
+	else if (!JsonbExtractScalar(&json->root, &value))
+	{
+		value.type = jbvBinary;
+		value.val.binary.data = &json->root;
+		value.val.binary.len = VARSIZE_ANY_EXHDR(json);
+	}
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+/* Append a scalar or a key so that no two different ones look the same. */
+static void
+append_canonical(StringInfo text, const JsonbValue *value)
+{
+	char	   *number;
+
+	switch (value->type)
+	{
+		case jbvNull:
+			appendStringInfoChar(text, 'z');
+			break;
+		case jbvBool:
+			appendStringInfoChar(text, value->val.boolean ? 't' : 'f');
+			break;
+		case jbvNumeric:
+			/* without trailing zeros: equal numbers are the same number */
+			number = numeric_normalize(value->val.numeric);
+			appendStringInfo(text, "n%zu:%s", strlen(number), number);
+			break;
+		case jbvString:
+			appendStringInfo(text, "s%d:", value->val.string.len);
+			appendBinaryStringInfo(text, value->val.string.val, value->val.string.len);
+			break;
+		default:
+			elog(ERROR, "unexpected type of JSON scalar: %d", (int) value->type);
+	}
+}
+
+/*
+ * SHA-256 of a prefix and a value, such that values that are equal as jsonb
+ * have the same one.  Keys of objects are unique and in order in any jsonb.
+ */
+bytea *
+keep_json_hash(const char *prefix, Jsonb *json)
+{
+	JsonbIterator *it = JsonbIteratorInit(&json->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoSpaces(&text, VARHDRSZ);
+	appendStringInfo(&text, "%zu:%s", strlen(prefix), prefix);
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		switch (token)
+		{
+			case WJB_BEGIN_ARRAY:
+				appendStringInfoChar(&text, value.val.array.rawScalar ? '=' : '[');
+				break;
+			case WJB_END_ARRAY:
+				appendStringInfoChar(&text, ']');
+				break;
+			case WJB_BEGIN_OBJECT:
+				appendStringInfoChar(&text, '{');
+				break;
+			case WJB_END_OBJECT:
+				appendStringInfoChar(&text, '}');
+				break;
+			default:
+				append_canonical(&text, &value);
+				break;
+		}
+	}
+	SET_VARSIZE(text.data, text.len);
+	return DatumGetByteaP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(text.data)));
 }
 
 /* The object that a value holds, or NULL where it is none. */

@@ -186,17 +186,12 @@ keep_acquire(PG_FUNCTION_ARGS)
 	}
 }
 
-/* A token: required, and above 0 as every version is (22023). */
+/* The name and the token, which are required. */
 static int64
 token_arg(FunctionCallInfo fcinfo)
 {
 	keep_arg_require(fcinfo, 1, "name");
-	keep_arg_require(fcinfo, 2, "token");
-	if (PG_GETARG_INT64(2) <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("token must be greater than zero")));
-	return PG_GETARG_INT64(2);
+	return keep_arg_token(fcinfo, 2);
 }
 
 /*

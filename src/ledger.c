@@ -1,34 +1,22 @@
 /*
  * ledger.c
- *		Ledgers: creating them, their two tables and how these find each other.
+ *		Ledgers: creating them, and their two tables.
  *
  * The accounts table is the handle that functions are given.  Its transfers
- * are in a table of their own; both are registered, and the same token in the
- * options of both ties them together, so that each can be renamed, moved,
- * dumped and restored as any table.  The owner must be the same too: tokens can
- * be read by all, and nobody shall slip his table under another's accounts.
+ * are in a table of their own.
  */
 #include "postgres.h"
 
 #include "arg.h"
-#include "json.h"
 #include "ledger.h"
+#include "option.h"
 #include "shape.h"
 
-#include "access/htup_details.h"
 #include "access/relation.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
-#include "utils/varlena.h"
-
-#define TOKEN_BYTES 8
 
 PG_FUNCTION_INFO_V1(keep_create_ledger);
 
@@ -66,6 +54,13 @@ const KeepKind keep_transfers_kind = {
 	.statements = transfer_statements,
 	.nstatements = TRANSFER_NSTATEMENTS,
 	.expand = no_placeholder,
+};
+
+static const KeepPair ledger_pair = {
+	.first = &keep_ledger_kind,
+	.second = &keep_transfers_kind,
+	.option = "transfers",
+	.suffix = "_transfers",
 };
 
 /* The columns of accounts, in the order of ACCOUNT_COL_*. */
@@ -141,99 +136,14 @@ transfers_check_shape(Relation rel)
 	return flaw;
 }
 
-/* A member of the options, palloc'd, or NULL. */
-static char *
-option_member(Jsonb *json, const char *name)
-{
-	JsonbValue	value;
-
-	if (getKeyJsonValueFromContainer(&json->root, name, strlen(name), &value) == NULL ||
-		value.type == jbvNull)
-		return NULL;
-	if (value.type == jbvString)
-		return pnstrdup(value.val.string.val, value.val.string.len);
-	if (value.type == jbvBool && strcmp(name, "history") == 0)
-		return pstrdup(value.val.boolean ? "true" : "false");
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for ledger option \"%s\"", name)));
-}
-
-/* Refuse (22023) options that are no object or have a member that is not ours. */
+/* Refuse (22023) options that are not those of a ledger. */
 static void
 check_options(Jsonb *json)
 {
-	JsonbIterator *it = JsonbIteratorInit(&json->root);
-	JsonbIteratorToken token;
-	JsonbValue	member;
+	static const char *const names[] = {"history", "transfers", "token"};
 
-	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
-	while ((token = JsonbIteratorNext(&it, &member, true)) != WJB_DONE)
-	{
-		char	   *name;
-
-		if (token != WJB_KEY)
-			continue;
-		name = pnstrdup(member.val.string.val, member.val.string.len);
-		if (strcmp(name, "history") != 0 && strcmp(name, "transfers") != 0 &&
-			strcmp(name, "token") != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown ledger option \"%s\"", name),
-					 errhint("Options are history and transfers.")));
-		(void) JsonbIteratorNext(&it, &member, true);
-	}
-}
-
-/* The option "history"; raises 22023 for a value that is no boolean. */
-static bool
-history_option(Jsonb *json)
-{
-	char	   *text = option_member(json, "history");
-	bool		history = false;
-
-	if (text != NULL && !parse_bool(text, &history))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for ledger option \"history\": \"%s\"", text)));
-	return history;
-}
-
-/* The owner of a table, or InvalidOid where it is gone; takes no lock. */
-static Oid
-owner_of(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-/* The transfers table with this token and owner, or InvalidOid. */
-static Oid
-find_transfers(const char *token, Oid owner)
-{
-	List	   *relids = keep_catalog_list(keep_transfers_kind.name);
-	ListCell   *cell;
-
-	foreach(cell, relids)
-	{
-		Jsonb	   *options;
-		const char *other;
-
-		if (owner_of(lfirst_oid(cell)) == owner &&
-			keep_catalog_find(lfirst_oid(cell), keep_transfers_kind.name, &options) &&
-			(other = option_member(options, "token")) != NULL && strcmp(other, token) == 0)
-			return lfirst_oid(cell);
-	}
-	return InvalidOid;
+	keep_option_check(json, keep_ledger_kind.name, names, lengthof(names),
+					  "Options are history and transfers.");
 }
 
 /* KeepKind.parse_options of the accounts. */
@@ -243,10 +153,8 @@ ledger_parse_options(Relation rel, Jsonb *json)
 	LedgerOptions *opt = palloc0(sizeof(LedgerOptions));
 
 	check_options(json);
-	opt->history = history_option(json);
-	opt->owner = rel->rd_rel->relowner;
-	opt->token = option_member(json, "token");
-	opt->transfers = opt->token ? find_transfers(opt->token, opt->owner) : InvalidOid;
+	opt->history = keep_option_bool(json, keep_ledger_kind.name, "history");
+	keep_pair_parse(&ledger_pair, true, rel, json, &opt->tie);
 	return opt;
 }
 
@@ -256,86 +164,42 @@ transfers_parse_options(Relation rel, Jsonb *json)
 {
 	LedgerOptions *opt = palloc0(sizeof(LedgerOptions));
 
-	opt->owner = rel->rd_rel->relowner;
-	opt->token = option_member(json, "token");
+	keep_pair_parse(&ledger_pair, false, rel, json, &opt->tie);
 	return opt;
 }
 
-/* Options as they are kept, of either table. */
+/* Options of the accounts as they are kept. */
 static Jsonb *
 options_json(bool history, const char *token)
 {
 	JsonbParseState *state = NULL;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	if (history)
-		keep_json_push_string(&state, "history", "true", strlen("true"));
-	keep_json_push_string(&state, "token", token, strlen(token));
+	keep_option_push(&state, "history", history ? "true" : NULL);
+	keep_option_push(&state, "token", token);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-/* Tie two tables, both open and owned by the user; returns the accounts' options. */
-static Jsonb *
-tie(Relation transfers, bool history)
-{
-	unsigned char bytes[TOKEN_BYTES];
-	char		token[2 * TOKEN_BYTES + 1];
-
-	if (!pg_strong_random(bytes, sizeof(bytes)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
-	for (int i = 0; i < TOKEN_BYTES; i++)
-		snprintf(token + 2 * i, 3, "%02x", bytes[i]);
-	keep_catalog_put(RelationGetRelid(transfers), keep_transfers_kind.name,
-					 options_json(false, token));
-	return options_json(history, token);
-}
-
 /*
- * KeepKind.normal_options of the accounts, for keep.register(): finds the
- * transfers table (option "transfers", else by its name), registers it too and
- * ties both together.
+ * KeepKind.normal_options of the accounts, for keep.register(): registers the
+ * transfers table too (option "transfers", else by its name).
  */
 static Jsonb *
 ledger_normal_options(Relation rel, Jsonb *json)
 {
 	bool		history;
-	char	   *name;
-	RangeVar   *range;
-	Relation	transfers;
-	const char *flaw;
-	Jsonb	   *options;
 
 	check_options(json);
-	history = history_option(json);
-	name = option_member(json, "transfers");
-	if (name != NULL)
-		range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
-	else
-		range = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
-							 psprintf("%s_transfers", RelationGetRelationName(rel)), -1);
-	transfers = keep_open_owned(RangeVarGetRelid(range, NoLock, false));
-	flaw = transfers->rd_rel->relkind == RELKIND_RELATION ? transfers_check_shape(transfers)
-		: "It is not an ordinary table.";
-	if (flaw == NULL && transfers->rd_rel->relowner != rel->rd_rel->relowner)
-		flaw = "It does not have the owner of the accounts.";
-	if (flaw != NULL)
-		keep_not_of_kind(RelationGetRelid(transfers), &keep_transfers_kind, flaw);
-	options = tie(transfers, history);
-	relation_close(transfers, NoLock);
-	return options;
+	history = keep_option_bool(json, keep_ledger_kind.name, "history");
+	return options_json(history, keep_pair_register(&ledger_pair, rel, json));
 }
 
 /* KeepKind.normal_options of the transfers: they cannot be registered alone. */
 static Jsonb *
 transfers_normal_options(Relation rel, Jsonb *json)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("a table of transfers cannot be registered alone"),
-			 errhint("Register its accounts as a ledger: keep.register(accounts, 'ledger', "
-					 "'{\"transfers\": \"%s\"}').", RelationGetRelationName(rel))));
+	keep_pair_refuse_second(&ledger_pair, rel);
+	return NULL;
 }
 
 /* Create the accounts table as the current user. */
@@ -421,7 +285,7 @@ Datum
 keep_create_ledger(PG_FUNCTION_ARGS)
 {
 	char	   *relname;
-	char	   *other;
+	const char *other;
 	Oid			schema;
 	Oid			accounts;
 	Relation	transfers;
@@ -431,19 +295,14 @@ keep_create_ledger(PG_FUNCTION_ARGS)
 	keep_arg_require(fcinfo, 1, "history");
 	history = PG_GETARG_BOOL(1);
 	schema = keep_creation_schema(PG_GETARG_TEXT_PP(0), keep_ledger_kind.name, &relname);
-	other = psprintf("%s_transfers", relname);
-	if (strlen(other) >= NAMEDATALEN)
-		ereport(ERROR,
-				(errcode(ERRCODE_NAME_TOO_LONG),
-				 errmsg("ledger name \"%s\" is too long", relname),
-				 errdetail("Its table of transfers would be \"%s\"; names have at most %d bytes.",
-						   other, NAMEDATALEN - 1)));
+	other = keep_pair_second_name(&ledger_pair, relname);
 
 	SPI_connect();
 	accounts = create_accounts(schema, relname);
 	transfers = relation_open(create_transfers(schema, other, history), NoLock);
 	SPI_finish();
-	keep_catalog_put(accounts, keep_ledger_kind.name, tie(transfers, history));
+	keep_catalog_put(accounts, keep_ledger_kind.name,
+					 options_json(history, keep_pair_tie(&ledger_pair, transfers)));
 	relation_close(transfers, NoLock);
 	PG_RETURN_OID(accounts);
 }
@@ -455,27 +314,8 @@ keep_create_ledger(PG_FUNCTION_ARGS)
 void
 ledger_open(Ledger *ledger, Oid relid, LOCKMODE lockmode)
 {
-	const LedgerOptions *other;
-	const char *flaw;
-
-	ledger->accounts = keep_table_open(relid, &keep_ledger_kind, lockmode);
+	keep_pair_open(&ledger_pair, relid, lockmode, &ledger->accounts, &ledger->transfers);
 	ledger->opt = ledger->accounts->options;
-	ledger->transfers = OidIsValid(ledger->opt->transfers) ?
-		keep_table_try_open(ledger->opt->transfers, &keep_transfers_kind, lockmode, &flaw) : NULL;
-	other = ledger->transfers ? ledger->transfers->options : NULL;
-	if (other != NULL && other->owner == ledger->opt->owner && other->token != NULL &&
-		strcmp(other->token, ledger->opt->token) == 0)
-		return;
-
-	/* it may come back without a word to us: look again next time */
-	ledger->accounts->valid = false;
-	ereport(ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("ledger \"%s\" has no table of transfers", get_rel_name(relid)),
-			 errdetail("It was dropped or changed, has another owner than the accounts, "
-					   "or was registered with others."),
-			 errhint("Have the owner call keep.register(accounts, 'ledger', "
-					 "'{\"transfers\": \"name\"}').")));
 }
 
 /* Refuse (42501) a user who lacks one of these rights on the two tables. */

@@ -8,17 +8,16 @@
 #include "postgres.h"
 
 #include "ledger_sql.h"
+#include "pair.h"
 #include "shape.h"
 
 #define LEDGER_MAX_NAME	1024	/* bytes of an id, an account or a chain */
 
-/* Options of the accounts table, as parsed; and where its transfers are. */
+/* Options of either table, as parsed. */
 typedef struct LedgerOptions
 {
+	KeepTie		tie;			/* must be first */
 	bool		history;		/* are there indexes and versions for statements? */
-	Oid			owner;			/* of the table */
-	const char *token;			/* ties the two tables together */
-	Oid			transfers;		/* InvalidOid: not found */
 } LedgerOptions;
 
 /* A ledger that a call works on; both tables are locked. */

@@ -252,17 +252,14 @@ keep_expire_holds(PG_FUNCTION_ARGS)
 	List	   *holds;
 	ListCell   *cell;
 	int64		released;
+	int			batch;
 
 	ledger_begin(&work, fcinfo, "keep.expire_holds()", ACL_SELECT | ACL_UPDATE,
 				 ACL_SELECT | ACL_UPDATE);
-	keep_arg_require(fcinfo, 1, "batch");
-	if (PG_GETARG_INT32(1) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be at least 1")));
+	batch = keep_arg_count(fcinfo, 1, "batch");
 	work.path = &ledger_spi_path;
 	work.now = keep_clock_now();
-	holds = due_holds(&work, PG_GETARG_INT32(1));
+	holds = due_holds(&work, batch);
 	lock_free(&work);
 	foreach(cell, holds)
 	{

@@ -164,12 +164,7 @@ keep_statement(PG_FUNCTION_ARGS)
 
 	keep_arg_require(fcinfo, 0, "ledger");
 	account = keep_arg_name(fcinfo, 1, "account", LEDGER_MAX_NAME);
-	keep_arg_require(fcinfo, 3, "max_rows");
-	max_rows = PG_GETARG_INT32(3);
-	if (max_rows < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_rows must be at least 1")));
+	max_rows = keep_arg_count(fcinfo, 3, "max_rows");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	ledger_open(&ledger, PG_GETARG_OID(0), AccessShareLock);

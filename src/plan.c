@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "plan.h"
+#include "textmap.h"
 
 #include "access/relation.h"
 #include "access/xact.h"
@@ -386,6 +387,21 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 }
 
 /*
+ * Has the last statement returned a row with this key in a column?  A trigger
+ * may have suppressed the row, or given it another key.
+ */
+bool
+keep_returned(int column, const text *key)
+{
+	bool		isnull;
+
+	return SPI_processed > 0 &&
+		keep_text_equal(DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[0],
+													 SPI_tuptable->tupdesc, column, &isnull)),
+						key);
+}
+
+/*
  * Refuse (42501) a user who lacks one of these rights on the table, counting
  * a right on any column as one.
  *
@@ -407,4 +423,22 @@ keep_require_rights(Oid relid, AclMode rights)
 		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)),
 					   get_rel_name(relid));
 	}
+}
+
+/*
+ * Raise: a row that is there did not take a write.  Row security hides it from
+ * this command (42501), or a trigger has suppressed the write (09000).
+ */
+void
+keep_suppressed(Oid relid, const char *what)
+{
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security of \"%s\" does not let this %s be written",
+						get_rel_name(relid), what)));
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("write to \"%s\" was suppressed", get_rel_name(relid)),
+			 errhint("A trigger or rule of the table keeps the %s from being written.", what)));
 }

@@ -11,7 +11,7 @@
 
 #include "executor/spi.h"
 
-#define KEEP_MAX_PARAMS 10
+#define KEEP_MAX_PARAMS 12
 
 /*
  * How a statement draws a version: under the row lock, and with no right on
@@ -53,6 +53,8 @@ extern KeepTable *keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE 
 									  const char **flaw);
 extern uint64 keep_run(KeepTable *table, int statement, Datum *values, const char *nulls,
 					   bool read_only);
+extern bool keep_returned(int column, const text *key);
 extern void keep_require_rights(Oid relid, AclMode rights);
+pg_noreturn extern void keep_suppressed(Oid relid, const char *what);
 
 #endif							/* KEEP_PLAN_H */

@@ -8,6 +8,7 @@
 #include "result.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "utils/memutils.h"
 
 /*
@@ -18,7 +19,7 @@
 TupleDesc
 keep_result_desc(FunctionCallInfo fcinfo)
 {
-	static TupleDesc kept[8];
+	static TupleDesc kept[16];
 	static int	next = 0;
 	Oid			type = get_fn_expr_rettype(fcinfo->flinfo);
 	MemoryContext old;
@@ -30,7 +31,9 @@ keep_result_desc(FunctionCallInfo fcinfo)
 
 	if (get_call_result_type(fcinfo, &type, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "function must return a composite type");
-	type = desc->tdtypeid;
+	/* of no type of its own: the result of a procedure */
+	if (desc->tdtypeid == RECORDOID)
+		return BlessTupleDesc(desc);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	desc = CreateTupleDescCopy(desc);
 	MemoryContextSwitchTo(old);

@@ -5,15 +5,19 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "shape.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_sequence.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 /* What a table lacks of these columns, as a sentence (palloc'd), or NULL. */
@@ -67,6 +71,49 @@ keep_shape_primary_key(Relation rel, const char *const *names, int nnames)
 	}
 	list_free(indexes);
 	return found;
+}
+
+/* The sequence of an identity column, or InvalidOid. */
+Oid
+keep_shape_column_sequence(Relation rel, const char *column)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), column);
+
+	return attnum == InvalidAttrNumber ? InvalidOid : keep_identity_sequence(rel, attnum);
+}
+
+/*
+ * Does the sequence rise with each draw, one by one, also over a crash?
+ * Versions and tokens promise no less.
+ */
+static bool
+sequence_rises(Oid sequence)
+{
+	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	Form_pg_sequence form;
+	bool		rises;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_sequence) GETSTRUCT(tuple);
+	rises = form->seqcache == 1 && form->seqincrement == 1 && form->seqmin > 0 &&
+		!form->seqcycle && get_rel_persistence(sequence) == RELPERSISTENCE_PERMANENT;
+	ReleaseSysCache(tuple);
+	return rises;
+}
+
+/* What a column lacks that versions or tokens are drawn by, as a sentence, or NULL. */
+const char *
+keep_shape_sequence(Relation rel, const char *column)
+{
+	Oid			sequence = keep_shape_column_sequence(rel, column);
+
+	if (!OidIsValid(sequence))
+		return psprintf("Column \"%s\" is not an identity column.", column);
+	if (!sequence_rises(sequence))
+		return psprintf("The sequence of column \"%s\" must be logged, rise by 1 and "
+						"have no cache.", column);
+	return NULL;
 }
 
 /*

@@ -20,6 +20,8 @@ typedef struct KeepColumn
 
 extern const char *keep_shape_columns(Relation rel, const KeepColumn *columns, int ncolumns);
 extern bool keep_shape_primary_key(Relation rel, const char *const *names, int nnames);
+extern Oid	keep_shape_column_sequence(Relation rel, const char *column);
+extern const char *keep_shape_sequence(Relation rel, const char *column);
 extern Oid	keep_creation_schema(text *name, const char *what, char **relname);
 extern void keep_run_ddl(const char *sql);
 

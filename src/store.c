@@ -7,24 +7,26 @@
 #include "arg.h"
 #include "clock.h"
 #include "compat.h"
-#include "json.h"
+#include "option.h"
 #include "shape.h"
 #include "store.h"
 
 #include "access/relation.h"
-#include "catalog/pg_sequence.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #define DEFAULT_MAX_VALUE_BYTES	1048576
+
+#define OPTIONS_HINT \
+	"Options are ttl, expire_after, max_lifetime, renew_after, max_value_bytes and hash_keys; " \
+	"keep.set_store_option() also takes persistence."
 
 PG_FUNCTION_INFO_V1(keep_create_store);
 PG_FUNCTION_INFO_V1(keep_set_store_option);
@@ -44,35 +46,6 @@ const KeepKind keep_store_kind = {
 	.expand = store_expand,
 };
 
-/* The sequence of the version column, or InvalidOid. */
-static Oid
-version_sequence(Relation rel)
-{
-	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), "version");
-
-	return attnum == InvalidAttrNumber ? InvalidOid : keep_identity_sequence(rel, attnum);
-}
-
-/*
- * Does the sequence rise with each draw, one by one, also over a crash?
- * Versions promise no less.
- */
-static bool
-sequence_rises(Oid sequence)
-{
-	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
-	Form_pg_sequence form;
-	bool		rises;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	form = (Form_pg_sequence) GETSTRUCT(tuple);
-	rises = form->seqcache == 1 && form->seqincrement == 1 && form->seqmin > 0 &&
-		!form->seqcycle && get_rel_persistence(sequence) == RELPERSISTENCE_PERMANENT;
-	ReleaseSysCache(tuple);
-	return rises;
-}
-
 /* What a table lacks to be a store, as a sentence, or NULL. */
 static const char *
 store_check_shape(Relation rel)
@@ -88,33 +61,12 @@ store_check_shape(Relation rel)
 	};
 	static const char *const key[] = {"key"};
 	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
-	Oid			sequence;
 
-	if (flaw != NULL)
-		return flaw;
-	if (!keep_shape_primary_key(rel, key, lengthof(key)))
-		return "It has no primary key on column \"key\" alone.";
-	sequence = version_sequence(rel);
-	if (!OidIsValid(sequence))
-		return "Column \"version\" is not an identity column.";
-	if (!sequence_rises(sequence))
-		return "The sequence of column \"version\" must be logged, rise by 1 and have no cache.";
-	return NULL;
-}
-
-/* An option's interval; NULL for none. */
-static Interval *
-span_option(const char *option, const char *value, bool or_zero)
-{
-	Interval   *span;
-
-	if (value == NULL)
-		return NULL;
-	span = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value),
-												 ObjectIdGetDatum(InvalidOid),
-												 Int32GetDatum(-1)));
-	keep_clock_check_span(span, option, or_zero);
-	return span;
+	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
+		flaw = "It has no primary key on column \"key\" alone.";
+	if (flaw == NULL)
+		flaw = keep_shape_sequence(rel, "version");
+	return flaw;
 }
 
 static void
@@ -134,11 +86,11 @@ static void
 set_option(StoreOptions *opt, const char *option, const char *value)
 {
 	if (strcmp(option, "ttl") == 0)
-		opt->ttl = span_option(option, value, false);
+		opt->ttl = keep_option_span(option, value, false);
 	else if (strcmp(option, "max_lifetime") == 0)
-		opt->max_lifetime = span_option(option, value, false);
+		opt->max_lifetime = keep_option_span(option, value, false);
 	else if (strcmp(option, "renew_after") == 0)
-		opt->renew_after = span_option(option, value, true);
+		opt->renew_after = keep_option_span(option, value, true);
 	else if (strcmp(option, "expire_after") == 0)
 	{
 		if (value == NULL || strcmp(value, "write") == 0)
@@ -166,82 +118,22 @@ set_option(StoreOptions *opt, const char *option, const char *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown store option \"%s\"", option),
-				 errhint("Options are ttl, expire_after, max_lifetime, renew_after, "
-						 "max_value_bytes and hash_keys; keep.set_store_option() also takes "
-						 "persistence.")));
-}
-
-/* A JSON scalar as text, or NULL for null. */
-static const char *
-option_text(const char *option, JsonbValue *value)
-{
-	switch (value->type)
-	{
-		case jbvNull:
-			return NULL;
-		case jbvString:
-			return pnstrdup(value->val.string.val, value->val.string.len);
-		case jbvBool:
-			return value->val.boolean ? "true" : "false";
-		case jbvNumeric:
-			return DatumGetCString(DirectFunctionCall1(numeric_out,
-													   NumericGetDatum(value->val.numeric)));
-		default:
-			bad_option(option, "{}", "It is a string, a number or a boolean.");
-			return NULL;
-	}
+				 errhint("%s", OPTIONS_HINT)));
 }
 
 /* Options from keep.relation or keep.register(), checked; palloc'd. */
 static StoreOptions *
 options_from_json(Jsonb *json)
 {
+	static const char *const names[] = {
+		"ttl", "expire_after", "max_lifetime", "renew_after", "max_value_bytes", "hash_keys"
+	};
 	StoreOptions *opt = palloc0(sizeof(StoreOptions));
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	name;
-	JsonbValue	value;
 
-	opt->expire_after = STORE_EXPIRE_AFTER_WRITE;
-	opt->max_value_bytes = DEFAULT_MAX_VALUE_BYTES;
-	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
-
-	it = JsonbIteratorInit(&json->root);
-	while ((token = JsonbIteratorNext(&it, &name, true)) != WJB_DONE)
-	{
-		char	   *option;
-
-		if (token != WJB_KEY)
-			continue;
-		option = pnstrdup(name.val.string.val, name.val.string.len);
-		(void) JsonbIteratorNext(&it, &value, true);
-		set_option(opt, option, option_text(option, &value));
-	}
+	keep_option_check(json, keep_store_kind.name, names, lengthof(names), OPTIONS_HINT);
+	for (size_t i = 0; i < lengthof(names); i++)
+		set_option(opt, names[i], keep_option_text(json, keep_store_kind.name, names[i]));
 	return opt;
-}
-
-static void
-push_option(JsonbParseState **state, const char *option, const char *value)
-{
-	if (value != NULL)
-		keep_json_push_string(state, option, value, strlen(value));
-}
-
-/* ISO 8601, which reads back the same under every IntervalStyle. */
-static const char *
-span_text(const Interval *span)
-{
-	struct pg_itm itm;
-	char		text[MAXDATELEN + 1];
-
-	if (span == NULL)
-		return NULL;
-	interval2itm(*span, &itm);
-	EncodeInterval(&itm, INTSTYLE_ISO_8601, text);
-	return pstrdup(text);
 }
 
 /* Options as they are kept: those that differ from the default. */
@@ -252,14 +144,14 @@ options_to_json(const StoreOptions *opt)
 	JsonbParseState *state = NULL;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_option(&state, "ttl", span_text(opt->ttl));
-	push_option(&state, "expire_after", policies[opt->expire_after]);
-	push_option(&state, "max_lifetime", span_text(opt->max_lifetime));
-	push_option(&state, "renew_after", span_text(opt->renew_after));
-	push_option(&state, "max_value_bytes",
-				opt->max_value_bytes == DEFAULT_MAX_VALUE_BYTES ? NULL :
-				psprintf("%d", opt->max_value_bytes));
-	push_option(&state, "hash_keys", opt->hash_keys ? "true" : NULL);
+	keep_option_push(&state, "ttl", keep_span_text(opt->ttl));
+	keep_option_push(&state, "expire_after", policies[opt->expire_after]);
+	keep_option_push(&state, "max_lifetime", keep_span_text(opt->max_lifetime));
+	keep_option_push(&state, "renew_after", keep_span_text(opt->renew_after));
+	keep_option_push(&state, "max_value_bytes",
+					 opt->max_value_bytes == DEFAULT_MAX_VALUE_BYTES ? NULL :
+					 psprintf("%d", opt->max_value_bytes));
+	keep_option_push(&state, "hash_keys", opt->hash_keys ? "true" : NULL);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
@@ -270,7 +162,7 @@ store_parse_options(Relation rel, Jsonb *json)
 	StoreOptions *opt = options_from_json(json);
 
 	opt->unlogged = rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED;
-	opt->sequence = version_sequence(rel);
+	opt->sequence = keep_shape_column_sequence(rel, "version");
 	return opt;
 }
 
@@ -301,7 +193,7 @@ static void
 log_sequence(Oid relid)
 {
 	Relation	rel = relation_open(relid, NoLock);
-	Oid			sequence = version_sequence(rel);
+	Oid			sequence = keep_shape_column_sequence(rel, "version");
 
 	relation_close(rel, NoLock);
 	keep_run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED",

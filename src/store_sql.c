@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "store_sql.h"
+#include "sweep.h"
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
@@ -64,6 +65,9 @@
 	" OFFSET 0) AS m OFFSET 0) AS n" \
 	" ON CONFLICT (key) DO UPDATE SET "
 #define PARAMS_MANY TYPE_TEXTS, TYPE_JSONBS, INTERVALOID, INTERVALOID
+
+/* Had an entry expired at $1? */
+#define EXPIRED_AT(e) e ".expires_at OPERATOR(pg_catalog.<=) $1"
 
 const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	/* what is there under a key, live or not */
@@ -168,36 +172,17 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		" RETURNING " COLUMNS ", e.key",
 		{TYPE_TEXTS, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
-	/*
-	 * Delete up to $3 entries that had expired at $1, of the first $2 of them.
-	 * These are locked in ascending order of keys and not as they are found,
-	 * since even SKIP LOCKED waits for the updater of a row's next version.
-	 */
 	[STORE_EXPIRE] = {
-		"DELETE FROM {table} AS e WHERE e.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"SELECT k.ctid FROM {table} AS k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"SELECT d.ctid FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
-		" AND d.expires_at OPERATOR(pg_catalog.<=) $1 ORDER BY d.reap_at LIMIT $2))"
-		" AND k.expires_at OPERATOR(pg_catalog.<=) $1"
-		" ORDER BY k.key LIMIT $3 FOR UPDATE SKIP LOCKED))",
-		{TIMESTAMPTZOID, INT8OID, INT8OID}
+		KEEP_SWEEP_EXPIRE(EXPIRED_AT),
+		{KEEP_SWEEP_PARAMS, INT8OID}
 	},
-	/* are there more than $2 of them? */
 	[STORE_MORE_EXPIRED] = {
-		"SELECT FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
-		" AND d.expires_at OPERATOR(pg_catalog.<=) $1 OFFSET $2 LIMIT 1",
-		{TIMESTAMPTZOID, INT8OID}
+		KEEP_SWEEP_MORE(EXPIRED_AT),
+		{KEEP_SWEEP_PARAMS}
 	},
-	/* look again at $2 others, met too early at $1, when they will have expired */
 	[STORE_POSTPONE] = {
-		"UPDATE {table} AS e SET reap_at = e.expires_at"
-		" WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"SELECT k.key FROM {table} AS k WHERE k.key OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1"
-		" AND (d.expires_at IS NULL OR d.expires_at OPERATOR(pg_catalog.>) $1)"
-		" ORDER BY d.reap_at LIMIT $2))"
-		" ORDER BY k.key FOR NO KEY UPDATE SKIP LOCKED))",
-		{TIMESTAMPTZOID, INT8OID}
+		KEEP_SWEEP_POSTPONE(EXPIRED_AT, "e.expires_at"),
+		{KEEP_SWEEP_PARAMS}
 	},
 };
 

@@ -1,0 +1,17 @@
+/*
+ * draw.h
+ *		The last number that was drawn from a sequence.
+ */
+#ifndef KEEP_DRAW_H
+#define KEEP_DRAW_H
+
+#include "postgres.h"
+
+#include "access/xlogdefs.h"
+
+/* An INSERT that took longer than this is dated anew. */
+#define KEEP_LATE_USECS	10000
+
+extern int64 keep_last_draw(Oid sequence, XLogRecPtr *lsn);
+
+#endif							/* KEEP_DRAW_H */

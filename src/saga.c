@@ -1,0 +1,372 @@
+/*
+ * saga.c
+ *		One saga and its steps: locking, reading and writing them.
+ *
+ * Every call on a saga locks its row first and reads the clock then, so that
+ * calls on one saga come one after the other.  Whoever changes one of its steps
+ * writes its row as well: a transaction with an older snapshot then gets 40001
+ * from the lock, and never works from steps as they were.
+ *
+ * While a saga is being compensated, waits_for and due_at say what comes next
+ * and when; saga_settle() keeps them right.
+ */
+#include "postgres.h"
+
+#include "arg.h"
+#include "clock.h"
+#include "error.h"
+#include "saga.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+/* After the n-th failure a compensation rests for 2^(n-1) s, at most this. */
+#define BACKOFF_MAX_SECS	3600
+
+/* Lock the tables of the log, and find what the backend keeps of them. */
+void
+saga_open(SagaCall *call)
+{
+	keep_pair_open(&keep_saga_pair, call->relid, RowExclusiveLock, &call->sagas, &call->steps);
+	call->opt = (const SagaOptions *) call->sagas->options;
+}
+
+/*
+ * Begin a call on the log in argument 0 that writes: check, connect to SPI.
+ * The rights are those it needs on the sagas and on the steps (42501).
+ */
+void
+saga_begin(SagaCall *call, FunctionCallInfo fcinfo, const char *function,
+		   AclMode sagas, AclMode steps)
+{
+	keep_arg_require(fcinfo, 0, "log");
+	PreventCommandIfReadOnly(function);
+	call->relid = PG_GETARG_OID(0);
+	call->caller = CurrentMemoryContext;
+	SPI_connect();
+	saga_open(call);
+	keep_require_rights(call->sagas->relid, sagas);
+	if (steps != 0)
+		keep_require_rights(call->steps->relid, steps);
+}
+
+bool
+saga_is(const Saga *saga, const char *state)
+{
+	return strcmp(saga->state, state) == 0;
+}
+
+/* A column of the n-th row that the last statement returned. */
+static Datum
+column_at(uint64 n, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc, column + 1, isnull);
+}
+
+/* The same as a string, NULL for null. */
+static const char *
+string_at(uint64 n, int column)
+{
+	bool		isnull;
+	Datum		value = column_at(n, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* The same as a time, "none" for null. */
+static TimestampTz
+time_at(uint64 n, int column, TimestampTz none)
+{
+	bool		isnull;
+	Datum		value = column_at(n, column, &isnull);
+
+	return isnull ? none : DatumGetTimestampTz(value);
+}
+
+/* The same as JSON, NULL for null. */
+static Jsonb *
+json_at(uint64 n, int column)
+{
+	bool		isnull;
+	Datum		value = column_at(n, column, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbP(value);
+}
+
+/* The n-th saga that the last statement returned. */
+void
+saga_row_at(uint64 n, Saga *saga)
+{
+	bool		isnull;
+
+	saga->id = DatumGetTextPCopy(column_at(n, SAGA_COL_SAGA, &isnull));
+	saga->state = string_at(n, SAGA_COL_STATE);
+	saga->last_place = DatumGetInt64(column_at(n, SAGA_COL_LAST_PLACE, &isnull));
+	saga->deadline = time_at(n, SAGA_COL_DEADLINE, DT_NOEND);
+	saga->waits_for = string_at(n, SAGA_COL_WAITS_FOR);
+	saga->due = time_at(n, SAGA_COL_DUE, DT_NOEND);
+}
+
+/* Read a saga by a statement that takes its name alone; is there one? */
+bool
+saga_read(SagaCall *call, SagaStatement statement, text *id, Saga *saga)
+{
+	Datum		value = PointerGetDatum(id);
+
+	if (keep_run(call->sagas, statement, &value, NULL, false) == 0)
+		return false;
+	saga_row_at(0, saga);
+	call->now = keep_clock_now();
+	return true;
+}
+
+/* Lock a saga; raises KP404 where there is none. */
+void
+saga_lock(SagaCall *call, text *id, Saga *saga)
+{
+	if (saga_read(call, SAGA_LOCK, id, saga))
+		return;
+	if (saga_read(call, SAGA_READ, id, saga))
+		keep_suppressed(call->sagas->relid, "saga");
+	ereport(ERROR,
+			(errcode(ERRCODE_KEEP_NOT_FOUND),
+			 errmsg("saga \"%s\" does not exist in \"%s\"", text_to_cstring(id),
+					get_rel_name(call->sagas->relid)),
+			 errhint("Begin it with keep.begin_saga().")));
+}
+
+/* Write a locked saga's row, changed or not: see above. */
+void
+saga_write(SagaCall *call, const Saga *saga)
+{
+	Datum		values[6];
+	char		nulls[] = "      ";
+
+	values[0] = PointerGetDatum(saga->id);
+	values[1] = CStringGetTextDatum(saga->state);
+	values[2] = Int64GetDatum(saga->last_place);
+	values[3] = saga->waits_for ? CStringGetTextDatum(saga->waits_for) : (Datum) 0;
+	values[4] = TimestampTzGetDatum(saga->due);
+	values[5] = TimestampTzGetDatum(call->now);
+	nulls[3] = nulls[4] = saga->waits_for ? ' ' : 'n';
+	(void) keep_run(call->sagas, SAGA_WRITE, values, nulls, false);
+	if (!keep_returned(1, saga->id))
+		keep_suppressed(call->sagas->relid, "saga");
+}
+
+/*
+ * Is a running saga past its deadline?  Then it is to be compensated from now
+ * on.  The caller holds its lock; its row is written here.
+ */
+bool
+saga_overdue(SagaCall *call, Saga *saga)
+{
+	SagaStep	next;
+
+	if (!saga_is(saga, SAGA_RUNNING) || saga->deadline > call->now)
+		return false;
+	saga->state = SAGA_COMPENSATING;
+	(void) saga_settle(call, saga, &next);
+	saga_write(call, saga);
+	return true;
+}
+
+bool
+saga_step_is(const SagaStep *step, const char *status)
+{
+	return strcmp(step->status, status) == 0;
+}
+
+/* The step that the last statement returned. */
+static void
+step_row(SagaStep *step)
+{
+	bool		isnull;
+
+	step->id = DatumGetTextPCopy(column_at(0, STEP_COL_STEP, &isnull));
+	step->kind = string_at(0, STEP_COL_KIND);
+	step->status = string_at(0, STEP_COL_STATUS);
+	step->action = string_at(0, STEP_COL_ACTION);
+	step->compensation = string_at(0, STEP_COL_COMPENSATION);
+	step->args = json_at(0, STEP_COL_ARGS);
+	step->result = json_at(0, STEP_COL_RESULT);
+	step->token = DatumGetInt64(column_at(0, STEP_COL_TOKEN, &isnull));
+	step->lease_until = time_at(0, STEP_COL_LEASE_UNTIL, DT_NOBEGIN);
+	step->attempts = DatumGetInt32(column_at(0, STEP_COL_ATTEMPTS, &isnull));
+	step->retry_at = time_at(0, STEP_COL_RETRY_AT, DT_NOBEGIN);
+}
+
+/* Read a step of a locked saga; is there one? */
+bool
+saga_step_read(SagaCall *call, const Saga *saga, text *id, SagaStep *step)
+{
+	Datum		values[2] = {PointerGetDatum(saga->id), PointerGetDatum(id)};
+
+	if (keep_run(call->steps, STEP_READ, values, NULL, false) == 0)
+		return false;
+	step_row(step);
+	return true;
+}
+
+/* The same, but raises KP404 where there is none. */
+void
+saga_step_find(SagaCall *call, const Saga *saga, text *id, SagaStep *step)
+{
+	if (!saga_step_read(call, saga, id, step))
+		ereport(ERROR,
+				(errcode(ERRCODE_KEEP_NOT_FOUND),
+				 errmsg("saga \"%s\" has no step \"%s\"", text_to_cstring(saga->id),
+						text_to_cstring(id))));
+}
+
+/* Store a new step; false where there is one of that name. */
+bool
+saga_step_insert(SagaCall *call, const Saga *saga, const SagaStep *step)
+{
+	Datum		values[11];
+	char		nulls[] = "           ";
+	bool		lease = step->lease_until != DT_NOBEGIN;
+
+	values[0] = PointerGetDatum(saga->id);
+	values[1] = PointerGetDatum(step->id);
+	values[2] = CStringGetTextDatum(step->kind);
+	values[3] = CStringGetTextDatum(step->status);
+	values[4] = Int64GetDatum(saga->last_place);
+	values[5] = step->action ? CStringGetTextDatum(step->action) : (Datum) 0;
+	values[6] = step->compensation ? CStringGetTextDatum(step->compensation) : (Datum) 0;
+	values[7] = PointerGetDatum(step->args);
+	values[8] = PointerGetDatum(step->result);
+	values[9] = TimestampTzGetDatum(step->lease_until);
+	values[10] = TimestampTzGetDatum(call->now);
+	nulls[4] = saga_step_is(step, STEP_IS_REFUSED) ? 'n' : ' ';
+	nulls[5] = step->action ? ' ' : 'n';
+	nulls[6] = step->compensation ? ' ' : 'n';
+	nulls[7] = step->args ? ' ' : 'n';
+	nulls[8] = step->result ? ' ' : 'n';
+	nulls[9] = lease ? ' ' : 'n';
+	return saga_step_run(call, STEP_INSERT, values, nulls, NULL);
+}
+
+/* Run a statement that writes one step and returns its token; was there one? */
+bool
+saga_step_run(SagaCall *call, StepStatement statement, Datum *values, const char *nulls,
+			  int64 *token)
+{
+	bool		isnull;
+
+	if (keep_run(call->steps, statement, values, nulls, false) == 0)
+		return false;
+	if (!keep_returned(1, DatumGetTextPP(values[1])) ||
+		!keep_returned(2, DatumGetTextPP(values[0])))
+		keep_suppressed(call->steps->relid, "step");
+	if (token != NULL)
+		*token = DatumGetInt64(column_at(0, 2, &isnull));
+	return true;
+}
+
+/* Mark a step as compensated; false where it is so already. */
+bool
+saga_step_compensated(SagaCall *call, const Saga *saga, const SagaStep *step, Jsonb *result)
+{
+	Datum		values[4] = {PointerGetDatum(saga->id), PointerGetDatum(step->id),
+	PointerGetDatum(result), TimestampTzGetDatum(call->now)};
+
+	return saga_step_run(call, STEP_COMPENSATED, values, result ? NULL : "  n ", NULL);
+}
+
+/*
+ * Bring a saga that is being compensated up to date: pass over steps that have
+ * nothing to undo, and say what comes next and when.  True where that is a
+ * step, which "next" is set to; else all is done, and the saga compensated.
+ * The caller holds the saga's lock, and writes its row after.
+ */
+bool
+saga_settle(SagaCall *call, Saga *saga, SagaStep *next)
+{
+	Datum		value = PointerGetDatum(saga->id);
+
+	while (keep_run(call->steps, STEP_NEXT, &value, NULL, false) > 0)
+	{
+		bool		remote;
+
+		CHECK_FOR_INTERRUPTS();
+		step_row(next);
+		remote = strcmp(next->kind, STEP_REMOTE) == 0 && next->compensation != NULL;
+		saga->waits_for = remote ? SAGA_FOR_REMOTE : SAGA_FOR_LOCAL;
+		/* it may be running yet, or another may be at work on it */
+		saga->due = Max(next->lease_until, next->retry_at);
+		if (saga->due <= call->now)
+			saga->due = call->now;
+		else
+			return true;
+		if (next->compensation != NULL)
+			return true;
+		if (!saga_step_compensated(call, saga, next, NULL))
+			keep_suppressed(call->steps->relid, "step");
+	}
+	saga->state = SAGA_COMPENSATED;
+	saga->waits_for = NULL;
+	return false;
+}
+
+/*
+ * A compensation has failed: count it, and let it rest; with the last attempt
+ * the saga is stuck.  The caller writes its row.
+ */
+void
+saga_step_failed(SagaCall *call, Saga *saga, SagaStep *step, const char *error)
+{
+	int			shift = Min(step->attempts, 30);
+	int64		rest = Min(INT64CONST(1) << shift, BACKOFF_MAX_SECS);
+	Datum		values[6] = {PointerGetDatum(saga->id), PointerGetDatum(step->id),
+		Int32GetDatum(step->attempts + 1), CStringGetTextDatum(error),
+		TimestampTzGetDatum(call->now + rest * USECS_PER_SEC),
+	TimestampTzGetDatum(call->now)};
+
+	if (!saga_step_run(call, STEP_NOT_COMPENSATED, values, NULL, NULL))
+		keep_suppressed(call->steps->relid, "step");
+	if (step->attempts + 1 >= call->opt->max_attempts)
+	{
+		saga->state = SAGA_STUCK;
+		saga->waits_for = NULL;
+	}
+	else
+		(void) saga_settle(call, saga, step);
+}
+
+/* How many remote compensations are still to be done. */
+int
+saga_pending_remote(SagaCall *call, const Saga *saga)
+{
+	Datum		value = PointerGetDatum(saga->id);
+
+	if (saga_is(saga, SAGA_COMPENSATED) || saga_is(saga, SAGA_COMPLETED))
+		return 0;
+	return (int) keep_run(call->steps, STEP_PENDING_REMOTE, &value, NULL, false);
+}
+
+/* Raise KP412: the step is not, or no longer, the caller's under this token. */
+void
+saga_step_stale(const Saga *saga, text *step, int64 token)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_KEEP_STALE),
+			 errmsg("step \"%s\" of saga \"%s\" is not held under token " INT64_FORMAT,
+					text_to_cstring(step), text_to_cstring(saga->id), token),
+			 errdetail("Another has taken it over or finished it, or it is another step's token."),
+			 errhint("Stop this work; what it has done will be or has been compensated.")));
+}
+
+/* End a call that returns one text. */
+Datum
+saga_state_result(SagaCall *call, const char *state)
+{
+	MemoryContext old = MemoryContextSwitchTo(call->caller);
+	Datum		result = CStringGetTextDatum(state);
+
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	return result;
+}

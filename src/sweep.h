@@ -1,0 +1,56 @@
+/*
+ * sweep.h
+ *		Deleting rows that are over, found by the hint in column reap_at.
+ */
+#ifndef KEEP_SWEEP_H
+#define KEEP_SWEEP_H
+
+#include "postgres.h"
+
+#include "catalog.h"
+
+#include "fmgr.h"
+
+/* What a kind of table has to be swept by: three of its statements. */
+typedef struct KeepSweep
+{
+	const KeepKind *kind;
+	const char *function;		/* as in messages: keep.expire() */
+	int			expire;			/* KEEP_SWEEP_EXPIRE */
+	int			more;			/* KEEP_SWEEP_MORE */
+	int			postpone;		/* KEEP_SWEEP_POSTPONE */
+} KeepSweep;
+
+/*
+ * Delete up to $3 rows that were over at $1, of the first $2 of them.
+ * over(alias) is a macro, the condition on a row.  Rows are locked in ascending
+ * order of keys and not as they are found, since even SKIP LOCKED waits for the
+ * updater of a row's next version.
+ */
+#define KEEP_SWEEP_EXPIRE(over) \
+	"DELETE FROM {table} AS e WHERE e.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT k.ctid FROM {table} AS k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT d.ctid FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1" \
+	" AND " over("d") " ORDER BY d.reap_at LIMIT $2))" \
+	" AND " over("k") \
+	" ORDER BY k.key LIMIT $3 FOR UPDATE SKIP LOCKED))"
+
+/* Are there more than $2 of them? */
+#define KEEP_SWEEP_MORE(over) \
+	"SELECT FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1" \
+	" AND " over("d") " OFFSET $2 LIMIT 1"
+
+/* Look again at $2 others, met too early at $1, when they will be over. */
+#define KEEP_SWEEP_POSTPONE(over, when) \
+	"UPDATE {table} AS e SET reap_at = " when \
+	" WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT k.key FROM {table} AS k WHERE k.key OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1" \
+	" AND (" over("d") ") IS NOT TRUE ORDER BY d.reap_at LIMIT $2))" \
+	" ORDER BY k.key FOR NO KEY UPDATE SKIP LOCKED))"
+
+#define KEEP_SWEEP_PARAMS TIMESTAMPTZOID, INT8OID
+
+extern Datum keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep);
+
+#endif							/* KEEP_SWEEP_H */
