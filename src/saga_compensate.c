@@ -61,12 +61,23 @@ compensation_args(const SagaStep *step)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* The function that undoes a step; raises where it may not be run. */
+static Oid
+compensation_of(const SagaCall *call, const SagaStep *step)
+{
+	Oid			fn = keep_routine_named(step->compensation);
+
+	saga_check_function(call->sagas, fn);
+	return fn;
+}
+
 /* Run a compensation and record it; the saga's lock is held. */
 static void
-compensate(SagaCall *call, const Saga *saga, const SagaStep *step, Oid fn)
+compensate(SagaCall *call, const Saga *saga, const SagaStep *step)
 {
 	bool		isnull;
-	Datum		result = keep_routine_call(fn, JsonbPGetDatum(compensation_args(step)), &isnull);
+	Datum		result = keep_routine_call(compensation_of(call, step),
+										   JsonbPGetDatum(compensation_args(step)), &isnull);
 
 	/* it may have done anything, even to our tables */
 	saga_open(call);
@@ -82,7 +93,7 @@ compensate(SagaCall *call, const Saga *saga, const SagaStep *step, Oid fn)
  * nothing of it stays.
  */
 static const char *
-try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step, Oid fn)
+try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -92,7 +103,7 @@ try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step, Oid fn)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		compensate(call, saga, step, fn);
+		compensate(call, saga, step);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -122,9 +133,12 @@ try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step, Oid fn)
  * Go back as far as possible now, over at most "limit" local compensations.
  * The saga is locked; its row is written here.  True where the limit was
  * reached, and more may be done at once.
+ *
+ * "strict": a compensation that may not be run is an error.  Else it counts as
+ * one that has failed, so that it does not stand in the way of other sagas.
  */
 static bool
-go_back(SagaCall *call, Saga *saga, int limit)
+go_back(SagaCall *call, Saga *saga, int limit, bool strict)
 {
 	SagaStep	next;
 	bool		more = false;
@@ -138,15 +152,14 @@ go_back(SagaCall *call, Saga *saga, int limit)
 		   saga->due <= call->now)
 	{
 		const char *error;
-		Oid			fn;
 
 		CHECK_FOR_INTERRUPTS();
 		more = limit-- == 0;
 		if (more)
 			break;
-		fn = keep_routine_named(next.compensation);
-		saga_check_function(call->sagas, fn);
-		error = try_compensate(call, saga, &next, fn);
+		if (strict)
+			(void) compensation_of(call, &next);
+		error = try_compensate(call, saga, &next);
 		call->now = keep_clock_now();
 		if (error != NULL)
 		{
@@ -186,7 +199,7 @@ keep_compensate_saga(PG_FUNCTION_ARGS)
 
 	saga_begin(&call, fcinfo, "keep.compensate_saga()", RIGHTS, RIGHTS);
 	saga_lock(&call, id, &saga);
-	(void) go_back(&call, &saga, PG_INT32_MAX);
+	(void) go_back(&call, &saga, PG_INT32_MAX, true);
 	progress_values(&call, &saga, values);
 	result = keep_result_row(fcinfo, call.caller, values, nulls);
 	SPI_finish();
@@ -257,7 +270,7 @@ keep_run_compensations(PG_FUNCTION_ARGS)
 	{
 		begin_transaction(&call, "keep.run_compensations()");
 		saga_lock(&call, id, &saga);
-		more = go_back(&call, &saga, 1);
+		more = go_back(&call, &saga, 1, true);
 		progress_values(&call, &saga, values);
 		commit_transaction();
 	} while (more);
@@ -299,7 +312,8 @@ due_sagas(SagaCall *call, int max)
  *
  * As run_compensations(), for up to "max" sagas that are due: running ones past
  * their deadline, and those whose next compensation is a local one.  Sagas that
- * others are at work on are passed over.
+ * others are at work on are passed over.  A compensation that may not be run
+ * counts as one that has failed.
  */
 Datum
 keep_run_due_compensations(PG_FUNCTION_ARGS)
@@ -329,7 +343,7 @@ keep_run_due_compensations(PG_FUNCTION_ARGS)
 			begin_transaction(&call, procedure);
 			more = saga_read(&call, SAGA_LOCK_FREE, lfirst(cell), &saga) &&
 				(!saga_is(&saga, SAGA_RUNNING) || saga.deadline <= call.now) &&
-				go_back(&call, &saga, 1);
+				go_back(&call, &saga, 1, false);
 			commit_transaction();
 		} while (more);
 	}

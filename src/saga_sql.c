@@ -38,6 +38,12 @@ const KeepStatement saga_statements[SAGA_NSTATEMENTS] = {
 		" ON CONFLICT (saga) DO NOTHING RETURNING " SAGA_COLUMNS,
 		{TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}
 	},
+	/* a row that this call has inserted, after waiting */
+	[SAGA_DATE] = {
+		"UPDATE {table} AS s SET deadline_at = $2, due_at = $2, created_at = $3, updated_at = $3"
+		BY_SAGA,
+		{TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
 	[SAGA_WRITE] = {
 		"UPDATE {table} AS s SET state = $2, last_place = $3, waits_for = $4, due_at = $5,"
 		" updated_at = $6" BY_SAGA " RETURNING s.saga",

@@ -16,6 +16,7 @@ typedef enum SagaStatement
 	SAGA_LOCK,
 	SAGA_LOCK_FREE,
 	SAGA_INSERT,
+	SAGA_DATE,
 	SAGA_WRITE,
 	SAGA_LOCK_DUE,
 	SAGA_DUE,

@@ -7,6 +7,7 @@
 
 #include "arg.h"
 #include "clock.h"
+#include "draw.h"
 #include "error.h"
 #include "result.h"
 #include "routine.h"
@@ -38,6 +39,37 @@ typedef enum StepFound
 } StepFound;
 
 /*
+ * Store a new saga; false where there is one.  Where the INSERT had to wait for
+ * a rival, the deadline counts from after that.
+ */
+static bool
+create_saga(SagaCall *call, text *id, const Interval *span)
+{
+	TimestampTz began = keep_clock_now();
+	Datum		values[4] = {PointerGetDatum(id)};
+
+	if (span != NULL)
+	{
+		values[1] = TimestampTzGetDatum(keep_clock_after(began, span));
+		values[2] = CStringGetTextDatum(SAGA_FOR_DEADLINE);
+	}
+	values[3] = TimestampTzGetDatum(began);
+	if (keep_run(call->sagas, SAGA_INSERT, values, span ? NULL : " nn ", false) == 0)
+		return false;
+	if (!keep_returned(1, id))
+		keep_suppressed(call->sagas->relid, "saga");
+
+	call->now = keep_clock_now();
+	if (span != NULL && call->now - began > KEEP_LATE_USECS)
+	{
+		values[1] = TimestampTzGetDatum(keep_clock_after(call->now, span));
+		values[2] = TimestampTzGetDatum(call->now);
+		(void) keep_run(call->sagas, SAGA_DATE, values, NULL, false);
+	}
+	return true;
+}
+
+/*
  * keep.begin_saga(log regclass, saga text, deadline interval, OUT state text)
  *
  * Begins a saga, or says in which state it is.  Past its deadline a running
@@ -54,9 +86,6 @@ keep_begin_saga(PG_FUNCTION_ARGS)
 	saga_begin(&call, fcinfo, "keep.begin_saga()", CREATE_RIGHTS, 0);
 	for (int i = 0; i < MAX_ATTEMPTS; i++)
 	{
-		TimestampTz now = keep_clock_now();
-		Datum		values[4] = {PointerGetDatum(id)};
-
 		CHECK_FOR_INTERRUPTS();
 		if (saga_read(&call, SAGA_READ, id, &saga))
 		{
@@ -67,17 +96,8 @@ keep_begin_saga(PG_FUNCTION_ARGS)
 			}
 			return saga_state_result(&call, saga.state);
 		}
-		if (span != NULL)
-		{
-			values[1] = TimestampTzGetDatum(keep_clock_after(now, span));
-			values[2] = CStringGetTextDatum(SAGA_FOR_DEADLINE);
-		}
-		values[3] = TimestampTzGetDatum(now);
-		if (keep_run(call.sagas, SAGA_INSERT, values, span ? NULL : " nn ", false) == 0)
-			continue;
-		if (!keep_returned(1, id))
-			break;
-		return saga_state_result(&call, SAGA_RUNNING);
+		if (create_saga(&call, id, span))
+			return saga_state_result(&call, SAGA_RUNNING);
 	}
 	keep_suppressed(call.sagas->relid, "saga");
 }

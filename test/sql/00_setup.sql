@@ -328,9 +328,246 @@ BEGIN
     RETURN 'sound';
 END $$;
 
--- Every function of the extension that takes a store or a ledger first is called above.
+-- Sets pg_keep's clock that many minutes ahead, for any role.
+CREATE FUNCTION test.at(minutes numeric) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    PERFORM set_config('pg_keep.test_clock_offset', (minutes * 60000)::int::text, false);
+END $$;
+
+-- What an expression gives, or its SQLSTATE.
+CREATE FUNCTION test.tell(expr text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    EXECUTE 'SELECT ' || expr INTO result;
+    RETURN CASE WHEN result IS NULL THEN 'null' WHEN result = '' THEN 'done' ELSE result END;
+EXCEPTION WHEN others THEN
+    RETURN SQLSTATE;
+END $$;
+
+-- Tokens under names of the test's own, as their numbers are nobody's business.
+CREATE TABLE test.token (name text PRIMARY KEY, token bigint);
+GRANT SELECT ON test.token TO PUBLIC;
+CREATE FUNCTION test.note(name text, token bigint) RETURNS boolean LANGUAGE sql SECURITY DEFINER AS $$
+    INSERT INTO test.token AS t VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET token = excluded.token RETURNING t.token > 0
+$$;
+CREATE FUNCTION test.tok(name text) RETURNS bigint STABLE LANGUAGE sql AS $$
+    SELECT t.token FROM test.token t WHERE t.name = $1
+$$;
+
+-- Functions to be run once.
+CREATE FUNCTION test.echo(args jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT args';
+
+-- What begin_request and call_once answer, on one line, without the token's number.
+CREATE FUNCTION test.r(r keep.request) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(', ', coalesce(r.state, 'state?'),
+        CASE WHEN r.token > 0 THEN 'token' WHEN r.token IS NOT NULL THEN 'token?' END,
+        'checkpoint ' || r.checkpoint::text, 'response ' || r.response::text)
+$$;
+CREATE FUNCTION test.c(r keep.call_result) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(', ', CASE WHEN r.replayed THEN 'replayed' WHEN NOT r.replayed THEN 'ran' ELSE 'replayed?' END,
+        coalesce(r.response::text, 'no response'))
+$$;
+
+-- A record of a request log on one line, with its token compared to another one.
+CREATE FUNCTION test.record(log regclass, k text, t bigint = NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    EXECUTE format($q$SELECT concat_ws(', ', state, 'attempt ' || attempts,
+        CASE WHEN token = $2 THEN 'same token' WHEN token > $2 THEN 'new token' WHEN token < $2 THEN 'token?' END,
+        CASE WHEN state IN ('in_progress', 'released') THEN 'at ' || checkpoint::text END, 'said ' || response::text,
+        CASE WHEN state = 'in_progress' THEN 'lease ' || test.left(lease_until) END) FROM %s WHERE key = $1$q$, log) INTO result USING k, t;
+    RETURN coalesce(result, 'no record');
+END $$;
+
+-- The rules that every record of a request log keeps: returns 'sound'.
+CREATE FUNCTION test.request_log_sound(log regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    bad text;
+    last bigint;
+BEGIN
+    EXECUTE format($q$SELECT string_agg(key, ', ' ORDER BY key) FROM %s WHERE state NOT IN ('in_progress', 'released', 'completed', 'failed')
+        OR octet_length(request_hash) <> 32 OR attempts < 1 OR (finished_at IS NOT NULL) <> (state IN ('completed', 'failed'))
+        OR (state = 'in_progress' AND (lease IS NULL OR lease_until IS NULL)) OR (response IS NOT NULL AND finished_at IS NULL)
+        OR created_at > finished_at$q$, log) INTO bad;
+    IF bad IS NOT NULL THEN
+        RETURN 'odd records: ' || bad;
+    END IF;
+    EXECUTE format('SELECT last_value FROM %s', pg_get_serial_sequence(log::text, 'token')) INTO last;
+    EXECUTE format('SELECT string_agg(key, '', '' ORDER BY key) FROM %s WHERE token > $1', log) INTO bad USING last;
+    IF bad IS NOT NULL THEN
+        RETURN 'token runs ahead of the sequence: ' || bad;
+    END IF;
+    EXECUTE format('SELECT count(*) - count(DISTINCT token) FROM %s', log) INTO last;
+    RETURN CASE WHEN last <> 0 THEN 'tokens used twice' ELSE 'sound' END;
+END $$;
+
+-- One call of every function that works on a request log; $1 stands for the log, which
+-- test.request_log_for_calls() has made ready.
+CREATE TABLE test.request_call (
+    nr int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    fn text NOT NULL,
+    stmt text NOT NULL
+);
+GRANT SELECT ON test.request_call TO PUBLIC;
+INSERT INTO test.request_call (fn, stmt) VALUES
+    ('begin_request', $$SELECT * FROM keep.begin_request($1, 'new', '1')$$),
+    ('checkpoint_request', $$SELECT keep.checkpoint_request($1, 'begun 1', test.tok('begun 1'), '1')$$),
+    ('complete_request', $$SELECT keep.complete_request($1, 'begun 2', test.tok('begun 2'), '1')$$),
+    ('fail_request', $$SELECT keep.fail_request($1, 'begun 3', test.tok('begun 3'), '1')$$),
+    ('release_request', $$SELECT keep.release_request($1, 'begun 4', test.tok('begun 4'))$$),
+    ('call_once', $$SELECT * FROM keep.call_once($1, 'new too', 'test.echo(jsonb)', '1')$$),
+    ('expire_requests', $$SELECT keep.expire_requests($1)$$);
+
+-- Makes a request log of that name for the calls above: four requests are in progress.
+CREATE FUNCTION test.request_log_for_calls(name text) RETURNS regclass LANGUAGE plpgsql AS $$
+DECLARE
+    l regclass := keep.create_request_log(name);
+BEGIN
+    PERFORM test.note('begun ' || i, (keep.begin_request(l, 'begun ' || i, '1')).token) FROM generate_series(1, 4) i;
+    RETURN l;
+END $$;
+
+-- Runs every call against a request log and shows each one's SQLSTATE; one line for each different answer.
+CREATE FUNCTION test.try_request_log(log text, OUT fn text, OUT result text) RETURNS SETOF record
+LANGUAGE sql AS $$
+    SELECT c.fn, test.code(replace(c.stmt, '$1', log)) FROM test.request_call c ORDER BY c.nr
+$$;
+CREATE FUNCTION test.try_request_log_grouped(log text, OUT result text, OUT fns text) RETURNS SETOF record
+LANGUAGE sql AS $$
+    SELECT test.sqlstate(replace(c.stmt, '$1', log)) AS result,
+        string_agg(c.fn, ' ' ORDER BY c.nr)
+    FROM test.request_call c GROUP BY 1 ORDER BY min(c.nr)
+$$;
+
+-- What actions and compensations do, and an action and a compensation that do it. The compensation
+-- raises where 'broken ...' is among the effects.
+CREATE TABLE test.effect (nr int GENERATED ALWAYS AS IDENTITY, what text NOT NULL);
+GRANT ALL ON test.effect TO PUBLIC;
+CREATE FUNCTION test.act(args jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO test.effect (what) VALUES ('did ' || (args ->> 'what'));
+    RETURN jsonb_build_object('did', args -> 'what');
+END $$;
+CREATE FUNCTION test.undo(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO test.effect (what) VALUES (concat('undid ', step #>> '{args,what}', CASE WHEN step #> '{result,did}' IS DISTINCT FROM step #> '{args,what}' THEN ' of ' || step::text END));
+    IF EXISTS (SELECT FROM test.effect WHERE what = 'broken ' || (step #>> '{args,what}')) THEN
+        RAISE EXCEPTION 'cannot undo %', step #>> '{args,what}';
+    END IF;
+    RETURN jsonb_build_object('undid', step #> '{args,what}');
+END $$;
+CREATE FUNCTION test.effects() RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(what, ', ' ORDER BY nr) FILTER (WHERE what NOT LIKE 'broken%'), 'no effects') FROM test.effect
+$$;
+
+-- What the functions of sagas answer, on one line, without numbers of tokens.
+CREATE FUNCTION test.s(r keep.step_result) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(', ', coalesce(r.status, 'status?'), r.result::text,
+        CASE WHEN r.replayed THEN 'replayed' WHEN r.replayed IS NULL THEN 'replayed?' END)
+$$;
+CREATE FUNCTION test.en(r keep.step_entry) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(', ', coalesce(r.status, 'status?'), CASE WHEN r.token > 0 THEN 'token' WHEN r.token IS NOT NULL THEN 'token?' END, r.result::text)
+$$;
+CREATE FUNCTION test.p(r keep.saga_progress) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(', ', coalesce(r.state, 'state?'), coalesce(nullif(r.pending_remote, 0)::text || ' remote', CASE WHEN r.pending_remote IS NULL THEN 'remote?' END))
+$$;
+CREATE FUNCTION test.claim(r keep.compensation) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(', ', coalesce(r.saga, 'saga?') || '/' || coalesce(r.step, 'step?'), coalesce(r.compensation, 'compensation?'), coalesce(r.args::text, 'args?'), r.result::text, CASE WHEN r.token > 0 THEN 'token' ELSE 'token?' END)
+$$;
+
+-- A saga on one line: its state, and its steps by name. One step's token is compared to another one.
+CREATE FUNCTION test.saga(log regclass, s text, t bigint = NULL, of_step text = NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    state text;
+    steps text;
+BEGIN
+    EXECUTE format('SELECT state FROM %s WHERE saga = $1', log) INTO state USING s;
+    EXECUTE format($q$SELECT string_agg(concat_ws(' ', step, status, 'x' || nullif(attempts, 0),
+        CASE WHEN step = $3 AND token > $2 THEN '(new token)' WHEN step = $3 AND token < $2 THEN '(token?)' END), ', ' ORDER BY step) FROM %s_steps WHERE saga = $1$q$,
+        log) INTO steps USING s, t, of_step;
+    RETURN concat_ws(': ', coalesce(state, 'no saga'), steps);
+END $$;
+
+-- The rules that every saga and its steps keep: returns 'sound'.
+CREATE FUNCTION test.saga_log_sound(log regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    bad text;
+BEGIN
+    EXECUTE format($q$SELECT string_agg(saga, ', ' ORDER BY saga) FROM %1$s s WHERE state NOT IN ('running', 'completed', 'compensating', 'compensated', 'stuck')
+        OR created_at > updated_at OR last_place < (SELECT count(place) FROM %1$s_steps t WHERE t.saga = s.saga)
+        OR waits_for IS DISTINCT FROM (CASE WHEN due_at IS NOT NULL THEN waits_for END) OR (state IN ('completed', 'compensated', 'stuck') AND due_at IS NOT NULL)
+        OR (state = 'running' AND (waits_for IS DISTINCT FROM CASE WHEN deadline_at IS NOT NULL THEN 'deadline' END OR due_at IS DISTINCT FROM deadline_at))
+        OR (state = 'compensating' AND (waits_for NOT IN ('local', 'remote') OR due_at IS NULL))$q$, log) INTO bad;
+    IF bad IS NOT NULL THEN
+        RETURN 'odd sagas: ' || bad;
+    END IF;
+    EXECUTE format($q$SELECT string_agg(t.saga || '/' || t.step, ', ' ORDER BY t.saga, t.step) FROM %1$s_steps t LEFT JOIN %1$s s USING (saga) WHERE s.saga IS NULL
+        OR t.kind NOT IN ('local', 'remote') OR t.status NOT IN ('running', 'failed', 'done', 'compensating', 'compensated', 'refused')
+        OR (t.kind = 'local' AND t.status IN ('running', 'failed', 'compensating'))
+        OR (s.state IN ('running', 'completed') AND t.status IN ('compensating', 'compensated'))
+        OR (s.state IN ('completed', 'compensated') AND t.status IN ('running', 'compensating')) OR (s.state = 'compensated' AND t.status = 'done')
+        OR (t.status = 'done' AND t.place IS NULL) OR t.place > s.last_place
+        OR (t.status = 'running' AND t.lease_until IS NULL) OR t.attempts < 0 OR (t.attempts > 0 AND t.last_error IS NULL)$q$, log) INTO bad;
+    IF bad IS NOT NULL THEN
+        RETURN 'odd steps: ' || bad;
+    END IF;
+    EXECUTE format('SELECT string_agg(saga, '', '' ORDER BY saga) FROM (SELECT saga FROM %s_steps WHERE place IS NOT NULL GROUP BY saga, place HAVING count(*) > 1) x', log) INTO bad;
+    RETURN coalesce('places taken twice: ' || bad, 'sound');
+END $$;
+
+-- One call of every function that works on a saga log; $1 stands for the log, which
+-- test.saga_log_for_calls() has made ready. The procedures cannot be called from a function.
+CREATE TABLE test.saga_call (
+    nr int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    fn text NOT NULL,
+    stmt text NOT NULL
+);
+GRANT SELECT ON test.saga_call TO PUBLIC;
+INSERT INTO test.saga_call (fn, stmt) VALUES
+    ('begin_saga', $$SELECT keep.begin_saga($1, 'new')$$),
+    ('run_step', $$SELECT * FROM keep.run_step($1, 'local', 'b', 'test.act(jsonb)', '{"what": "b"}', 'test.undo(jsonb)')$$),
+    ('enter_step', $$SELECT * FROM keep.enter_step($1, 'local', 'c', 'undo c')$$),
+    ('leave_step', $$SELECT keep.leave_step($1, 'entered', 'a', test.tok('entered'), true)$$),
+    ('complete_saga', $$SELECT keep.complete_saga($1, 'done')$$),
+    ('compensate_saga', $$SELECT * FROM keep.compensate_saga($1, 'local too')$$),
+    ('claim_compensations', $$SELECT * FROM keep.claim_compensations($1, 'w')$$),
+    ('finish_compensation', $$SELECT keep.finish_compensation($1, 'claimed', 'a', test.tok('claimed'), true)$$),
+    ('resume_saga', $$SELECT keep.resume_saga($1, 'stuck')$$),
+    ('allow_saga_function', $$SELECT keep.allow_saga_function($1, 'test.echo(jsonb)')$$);
+
+-- Makes a saga log of that name for the calls above, with a saga in each state.
+CREATE FUNCTION test.saga_log_for_calls(name text) RETURNS regclass LANGUAGE plpgsql AS $$
+DECLARE
+    l regclass := keep.create_saga_log(name, 1);
+BEGIN
+    PERFORM keep.allow_saga_function(l, 'test.act(jsonb)'), keep.allow_saga_function(l, 'test.undo(jsonb)');
+    PERFORM keep.begin_saga(l, s) FROM unnest('{local,local too,entered,done,claimed,stuck}'::text[]) s;
+    PERFORM keep.run_step(l, s, 'a', 'test.act(jsonb)', '{"what": "a"}', 'test.undo(jsonb)') FROM unnest('{local,local too,done}'::text[]) s;
+    PERFORM test.note(s, (keep.enter_step(l, s, 'a', 'undo a')).token) FROM unnest('{entered,claimed,stuck}'::text[]) s;
+    PERFORM keep.leave_step(l, s, 'a', test.tok(s), true), keep.compensate_saga(l, s) FROM unnest('{claimed,stuck}'::text[]) s;
+    PERFORM test.note(c.saga, c.token) FROM keep.claim_compensations(l, 'w') c;
+    PERFORM keep.finish_compensation(l, 'stuck', 'a', test.tok('stuck'), false);
+    RETURN l;
+END $$;
+
+-- Runs every call against a saga log and shows each one's SQLSTATE; one line for each different answer.
+CREATE FUNCTION test.try_saga_log(log text, OUT fn text, OUT result text) RETURNS SETOF record
+LANGUAGE sql AS $$
+    SELECT c.fn, test.code(replace(c.stmt, '$1', log)) FROM test.saga_call c ORDER BY c.nr
+$$;
+CREATE FUNCTION test.try_saga_log_grouped(log text, OUT result text, OUT fns text) RETURNS SETOF record
+LANGUAGE sql AS $$
+    SELECT test.sqlstate(replace(c.stmt, '$1', log)) AS result,
+        string_agg(c.fn, ' ' ORDER BY c.nr)
+    FROM test.saga_call c GROUP BY 1 ORDER BY min(c.nr)
+$$;
+
+-- Every function of the extension that takes a table of pg_keep's first is called above.
 SELECT DISTINCT p.proname
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname = 'keep' AND p.proargtypes[0] = 'regclass'::regtype
-    AND p.proname NOT IN (SELECT c.fn FROM test.call c UNION ALL SELECT c.fn FROM test.ledger_call c)
+WHERE n.nspname = 'keep' AND p.prokind = 'f' AND p.proargtypes[0] = 'regclass'::regtype
+    AND p.proname NOT IN (SELECT c.fn FROM test.call c UNION ALL SELECT c.fn FROM test.ledger_call c
+        UNION ALL SELECT c.fn FROM test.request_call c UNION ALL SELECT c.fn FROM test.saga_call c)
 ORDER BY 1;
