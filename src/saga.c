@@ -356,7 +356,7 @@ saga_step_stale(const Saga *saga, text *step, int64 token)
 			 errmsg("step \"%s\" of saga \"%s\" is not held under token " INT64_FORMAT,
 					text_to_cstring(step), text_to_cstring(saga->id), token),
 			 errdetail("Another has taken it over or finished it, or it is another step's token."),
-			 errhint("Stop this work; what it has done will be or has been compensated.")));
+			 errhint("Stop this work; the saga goes on, or back, without it.")));
 }
 
 /* End a call that returns one text. */

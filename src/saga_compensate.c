@@ -34,20 +34,31 @@ PG_FUNCTION_INFO_V1(keep_resume_saga);
 
 #define RIGHTS	(ACL_SELECT | ACL_UPDATE)
 
-/*
- * Is the error one that says nothing about the compensation, but something
- * about the transaction, the server or the user's patience?
- */
+/* Is the error one of rivals, and the same may go well when tried again? */
 static bool
-passes_through(const ErrorData *error)
+is_transient(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+		ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+/* Is it one of the server, or of the user's patience? */
+static bool
+is_fatal(const ErrorData *error)
 {
 	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
-	return category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
-		category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		category == ERRCODE_OPERATOR_INTERVENTION ||
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	return category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_OPERATOR_INTERVENTION;
 }
+
+/* What an error is about. */
+typedef struct CompensationPlace
+{
+	const Saga *saga;
+	const SagaStep *step;
+} CompensationPlace;
 
 /* What a compensation is called with: {"args": …, "result": …} */
 static Jsonb *
@@ -88,17 +99,30 @@ compensate(SagaCall *call, const Saga *saga, const SagaStep *step)
 						text_to_cstring(step->id))));
 }
 
+/* Where an error came from. */
+static void
+compensation_context(void *arg)
+{
+	const CompensationPlace *place = arg;
+
+	errcontext("compensation of step \"%s\" of saga \"%s\"",
+			   text_to_cstring(place->step->id), text_to_cstring(place->saga->id));
+}
+
 /*
  * The same in a subtransaction.  NULL: it is done; else what was wrong, and
- * nothing of it stays.
+ * nothing of it stays.  Errors that say nothing about the compensation pass
+ * through; "lenient", those of rivals do not, but are told by *transient.
  */
 static const char *
-try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step)
+try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step, bool lenient,
+			   bool *transient)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile message = NULL;
 
+	*transient = false;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
@@ -118,7 +142,8 @@ try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		if (passes_through(error))
+		*transient = is_transient(error);
+		if (is_fatal(error) || (*transient && !lenient))
 			ReThrowError(error);
 		message = psprintf("%s: %s", unpack_sql_state(error->sqlerrcode),
 						   error->message ? error->message : "");
@@ -130,18 +155,44 @@ try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step)
 }
 
 /*
+ * Run the compensation that comes next; is it done?  Where it fails, that is
+ * recorded.  "lenient": one that may not be run counts as one that has failed,
+ * and one that rivals are in the way of is left for another time, so that no
+ * saga stands in the way of others; else both are errors.
+ */
+static bool
+go_back_one(SagaCall *call, Saga *saga, SagaStep *step, bool lenient)
+{
+	CompensationPlace place = {saga, step};
+	ErrorContextCallback context = {.callback = compensation_context, .arg = &place,
+	.previous = error_context_stack};
+	const char *error;
+	bool		transient;
+
+	error_context_stack = &context;
+	if (!lenient)
+		(void) compensation_of(call, step);
+	error = try_compensate(call, saga, step, lenient, &transient);
+	call->now = keep_clock_now();
+	if (error != NULL && transient)
+		ereport(WARNING,
+				(errmsg("could not compensate a step for now"),
+				 errdetail_internal("%s", error)));
+	else if (error != NULL)
+		saga_step_failed(call, saga, step, error);
+	error_context_stack = context.previous;
+	return error == NULL;
+}
+
+/*
  * Go back as far as possible now, over at most "limit" local compensations.
  * The saga is locked; its row is written here.  True where the limit was
  * reached, and more may be done at once.
- *
- * "strict": a compensation that may not be run is an error.  Else it counts as
- * one that has failed, so that it does not stand in the way of other sagas.
  */
 static bool
-go_back(SagaCall *call, Saga *saga, int limit, bool strict)
+go_back(SagaCall *call, Saga *saga, int limit, bool lenient)
 {
 	SagaStep	next;
-	bool		more = false;
 
 	if (saga_is(saga, SAGA_RUNNING))
 		saga->state = SAGA_COMPENSATING;
@@ -151,24 +202,17 @@ go_back(SagaCall *call, Saga *saga, int limit, bool strict)
 	while (saga_settle(call, saga, &next) && strcmp(saga->waits_for, SAGA_FOR_LOCAL) == 0 &&
 		   saga->due <= call->now)
 	{
-		const char *error;
-
 		CHECK_FOR_INTERRUPTS();
-		more = limit-- == 0;
-		if (more)
-			break;
-		if (strict)
-			(void) compensation_of(call, &next);
-		error = try_compensate(call, saga, &next);
-		call->now = keep_clock_now();
-		if (error != NULL)
+		if (limit-- == 0)
 		{
-			saga_step_failed(call, saga, &next, error);
-			break;
+			saga_write(call, saga);
+			return true;
 		}
+		if (!go_back_one(call, saga, &next, lenient))
+			break;
 	}
 	saga_write(call, saga);
-	return more;
+	return false;
 }
 
 /* State and number of remote compensations, as compensate_saga() returns them. */
@@ -199,7 +243,7 @@ keep_compensate_saga(PG_FUNCTION_ARGS)
 
 	saga_begin(&call, fcinfo, "keep.compensate_saga()", RIGHTS, RIGHTS);
 	saga_lock(&call, id, &saga);
-	(void) go_back(&call, &saga, PG_INT32_MAX, true);
+	(void) go_back(&call, &saga, PG_INT32_MAX, false);
 	progress_values(&call, &saga, values);
 	result = keep_result_row(fcinfo, call.caller, values, nulls);
 	SPI_finish();
@@ -270,7 +314,7 @@ keep_run_compensations(PG_FUNCTION_ARGS)
 	{
 		begin_transaction(&call, "keep.run_compensations()");
 		saga_lock(&call, id, &saga);
-		more = go_back(&call, &saga, 1, true);
+		more = go_back(&call, &saga, 1, false);
 		progress_values(&call, &saga, values);
 		commit_transaction();
 	} while (more);
@@ -312,8 +356,9 @@ due_sagas(SagaCall *call, int max)
  *
  * As run_compensations(), for up to "max" sagas that are due: running ones past
  * their deadline, and those whose next compensation is a local one.  Sagas that
- * others are at work on are passed over.  A compensation that may not be run
- * counts as one that has failed.
+ * others are at work on are passed over.  No saga keeps the others waiting: a
+ * compensation that may not be run counts as one that has failed, and one that
+ * rivals are in the way of is left for another time, with a warning.
  */
 Datum
 keep_run_due_compensations(PG_FUNCTION_ARGS)
@@ -343,7 +388,7 @@ keep_run_due_compensations(PG_FUNCTION_ARGS)
 			begin_transaction(&call, procedure);
 			more = saga_read(&call, SAGA_LOCK_FREE, lfirst(cell), &saga) &&
 				(!saga_is(&saga, SAGA_RUNNING) || saga.deadline <= call.now) &&
-				go_back(&call, &saga, 1, false);
+				go_back(&call, &saga, 1, true);
 			commit_transaction();
 		} while (more);
 	}

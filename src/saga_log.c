@@ -239,13 +239,18 @@ options_json(const SagaOptions *opt)
 
 /*
  * KeepKind.normal_options of the sagas, for keep.register(): registers the
- * steps too (option "steps", else by their name).
+ * steps too (option "steps", else by their name).  Functions that are allowed
+ * stay so unless others are named.
  */
 static Jsonb *
 saga_normal_options(Relation rel, Jsonb *json)
 {
 	SagaOptions *opt = saga_parse_options(rel, json);
+	Jsonb	   *old;
 
+	if (!keep_option_there(json, "functions") &&
+		keep_catalog_find(RelationGetRelid(rel), keep_saga_kind.name, &old))
+		opt->functions = functions_option(old);
 	opt->tie.token = keep_pair_register(&keep_saga_pair, rel, json);
 	return options_json(opt);
 }
