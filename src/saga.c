@@ -20,6 +20,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 
 /* After the n-th failure a compensation rests for 2^(n-1) s, at most this. */
@@ -122,19 +123,31 @@ saga_read(SagaCall *call, SagaStatement statement, text *id, Saga *saga)
 	return true;
 }
 
-/* Lock a saga; raises KP404 where there is none. */
+/*
+ * Lock a saga; raises KP404 where there is none.  One that is deleted and begun
+ * anew while we wait is the new one.
+ */
 void
 saga_lock(SagaCall *call, text *id, Saga *saga)
 {
-	if (saga_read(call, SAGA_LOCK, id, saga))
-		return;
-	if (saga_read(call, SAGA_READ, id, saga))
-		keep_suppressed(call->sagas->relid, "saga");
-	ereport(ERROR,
-			(errcode(ERRCODE_KEEP_NOT_FOUND),
-			 errmsg("saga \"%s\" does not exist in \"%s\"", text_to_cstring(id),
-					get_rel_name(call->sagas->relid)),
-			 errhint("Begin it with keep.begin_saga().")));
+	for (int i = 0; i < SAGA_MAX_ATTEMPTS; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (saga_read(call, SAGA_LOCK, id, saga))
+		{
+			/* functions may have been allowed or not while we waited */
+			AcceptInvalidationMessages();
+			saga_open(call);
+			return;
+		}
+		if (!saga_read(call, SAGA_READ, id, saga))
+			ereport(ERROR,
+					(errcode(ERRCODE_KEEP_NOT_FOUND),
+					 errmsg("saga \"%s\" does not exist in \"%s\"", text_to_cstring(id),
+							get_rel_name(call->sagas->relid)),
+					 errhint("Begin it with keep.begin_saga().")));
+	}
+	keep_suppressed(call->sagas->relid, "saga");
 }
 
 /* Write a locked saga's row, changed or not: see above. */

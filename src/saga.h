@@ -15,6 +15,9 @@
 
 #define SAGA_MAX_NAME	1024	/* bytes of a saga, a step, a worker, a label */
 
+/* A rival must come between so often for a call to give up. */
+#define SAGA_MAX_ATTEMPTS	20
+
 /* A call on a saga log; SPI is connected until its end. */
 typedef struct SagaCall
 {

@@ -82,21 +82,35 @@ compensation_of(const SagaCall *call, const SagaStep *step)
 	return fn;
 }
 
-/* Run a compensation and record it; the saga's lock is held. */
+/*
+ * Run a compensation and record it; the saga's lock is held.
+ *
+ * While it runs its step is marked, for nobody but this transaction to see: see
+ * go_back_one().
+ */
 static void
-compensate(SagaCall *call, const Saga *saga, const SagaStep *step)
+compensate(SagaCall *call, Saga *saga, const SagaStep *step)
 {
+	Datum		mark[5] = {PointerGetDatum(saga->id), PointerGetDatum(step->id), 0, 0,
+	TimestampTzGetDatum(call->now)};
+	Oid			fn = compensation_of(call, step);
+	Saga		after;
+	Datum		result;
 	bool		isnull;
-	Datum		result = keep_routine_call(compensation_of(call, step),
-										   JsonbPGetDatum(compensation_args(step)), &isnull);
+
+	if (!saga_step_run(call, STEP_CLAIM, mark, "  nn ", NULL))
+		keep_suppressed(call->steps->relid, "step");
+	result = keep_routine_call(fn, JsonbPGetDatum(compensation_args(step)), &isnull);
 
 	/* it may have done anything, even to our tables */
-	saga_open(call);
-	if (!saga_step_compensated(call, saga, step, isnull ? NULL : DatumGetJsonbP(result)))
+	saga_lock(call, saga->id, &after);
+	if (!saga_is(&after, SAGA_COMPENSATING) ||
+		!saga_step_compensated(call, &after, step, isnull ? NULL : DatumGetJsonbP(result)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("step \"%s\" was compensated from within its own compensation",
+				 errmsg("the compensation of step \"%s\" has changed its own saga",
 						text_to_cstring(step->id))));
+	*saga = after;
 }
 
 /* Where an error came from. */
@@ -115,7 +129,7 @@ compensation_context(void *arg)
  * through; "lenient", those of rivals do not, but are told by *transient.
  */
 static const char *
-try_compensate(SagaCall *call, const Saga *saga, const SagaStep *step, bool lenient,
+try_compensate(SagaCall *call, Saga *saga, const SagaStep *step, bool lenient,
 			   bool *transient)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -169,6 +183,11 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, bool lenient)
 	const char *error;
 	bool		transient;
 
+	if (saga_step_is(step, STEP_IS_COMPENSATING))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("saga \"%s\" is being compensated", text_to_cstring(saga->id)),
+				 errdetail("A compensation cannot have its own saga compensated.")));
 	error_context_stack = &context;
 	if (!lenient)
 		(void) compensation_of(call, step);
@@ -195,7 +214,12 @@ go_back(SagaCall *call, Saga *saga, int limit, bool lenient)
 	SagaStep	next;
 
 	if (saga_is(saga, SAGA_RUNNING))
+	{
+		/* before any compensation runs, and might call us */
 		saga->state = SAGA_COMPENSATING;
+		(void) saga_settle(call, saga, &next);
+		saga_write(call, saga);
+	}
 	if (!saga_is(saga, SAGA_COMPENSATING))
 		return false;
 

@@ -27,9 +27,6 @@ PG_FUNCTION_INFO_V1(keep_complete_saga);
 #define WRITE_RIGHTS	(ACL_SELECT | ACL_UPDATE)
 #define CREATE_RIGHTS	(ACL_SELECT | ACL_UPDATE | ACL_INSERT)
 
-/* A rival must come between so often for a call to give up. */
-#define MAX_ATTEMPTS	20
-
 /* What a step that is to be done finds. */
 typedef enum StepFound
 {
@@ -84,7 +81,7 @@ keep_begin_saga(PG_FUNCTION_ARGS)
 	const Interval *span = keep_arg_span(fcinfo, 2, "deadline");
 
 	saga_begin(&call, fcinfo, "keep.begin_saga()", CREATE_RIGHTS, 0);
-	for (int i = 0; i < MAX_ATTEMPTS; i++)
+	for (int i = 0; i < SAGA_MAX_ATTEMPTS; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (saga_read(&call, SAGA_READ, id, &saga))
@@ -237,6 +234,8 @@ keep_run_step(PG_FUNCTION_ARGS)
 		return run_step_result(&call, fcinfo, "refused", NULL, false);
 	if (found == STEP_KNOWN)
 		return run_step_result(&call, fcinfo, "done", step.result, true);
+	/* again: it may have had to wait for the saga's lock */
+	saga_check_function(call.sagas, PG_GETARG_OID(3));
 	result = keep_routine_call(PG_GETARG_OID(3), JsonbPGetDatum(wanted.args), &isnull);
 	wanted.result = isnull ? NULL : DatumGetJsonbP(result);
 	store_local_step(&call, &saga, &wanted);
