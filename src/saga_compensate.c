@@ -195,7 +195,8 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, bool lenient)
 	call->now = keep_clock_now();
 	if (error != NULL && transient)
 		ereport(WARNING,
-				(errmsg("could not compensate a step for now"),
+				(errmsg("could not compensate step \"%s\" of saga \"%s\" for now",
+						text_to_cstring(step->id), text_to_cstring(saga->id)),
 				 errdetail_internal("%s", error)));
 	else if (error != NULL)
 		saga_step_failed(call, saga, step, error);
