@@ -2,13 +2,14 @@
 #
 #   make, make install, make installcheck   as for any extension: a PostgreSQL with its build files must be there
 #   make check, make demo, make bench       install what is missing (as root, on Debian), use a server of their own
+#   make check-clients                      the handlers of docs/clients.md, likewise; CLIENTS='node java' for some
 #   make check REGRESS='get put'            some tests; also ISOLATION=, PROVE_TESTS=, and PARTS= for whole parts
 #   make bench BENCH='get put'              some scenarios
 
 PG_CONFIG ?= pg_config
 
 # Targets that bring their own PostgreSQL, or need none.
-OWN_TARGETS = check demo demo-stop bench check-style check-layers
+OWN_TARGETS = check check-clients demo demo-stop bench check-style check-layers
 GOALS = $(or $(MAKECMDGOALS),all)
 
 ifneq ($(filter $(OWN_TARGETS),$(GOALS)),)
@@ -22,6 +23,9 @@ SCRIPT = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS PG_CONFIG='$(PG_CONFIG)' COPT='
 check:
 	@$(SCRIPT) REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION)' PROVE_TESTS='$(PROVE_TESTS)' \
 		PARTS='$(PARTS)' scripts/sandbox --tests scripts/run-tests
+
+check-clients:
+	@$(SCRIPT) scripts/sandbox --clients scripts/check-clients $(CLIENTS)
 
 demo:
 	@scripts/demo-stop --quiet

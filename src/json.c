@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
@@ -56,6 +57,18 @@ keep_json_push_json(JsonbParseState **state, const char *name, Jsonb *json)
 	pushJsonbValue(state, WJB_VALUE, &value);
 }
 
+/* Append a string after a mark and its length.  (printf would cost more than hashing it.) */
+static void
+append_measured(StringInfo text, char mark, const char *string, int length)
+{
+	char		head[16] = {mark};
+	int			n = 1 + pg_ltoa(length, head + 1);
+
+	head[n++] = ':';
+	appendBinaryStringInfo(text, head, n);
+	appendBinaryStringInfo(text, string, length);
+}
+
 /* Append a scalar or a key so that no two different ones look the same. */
 static void
 append_canonical(StringInfo text, const JsonbValue *value)
@@ -73,11 +86,10 @@ append_canonical(StringInfo text, const JsonbValue *value)
 		case jbvNumeric:
 			/* without trailing zeros: equal numbers are the same number */
 			number = numeric_normalize(value->val.numeric);
-			appendStringInfo(text, "n%zu:%s", strlen(number), number);
+			append_measured(text, 'n', number, strlen(number));
 			break;
 		case jbvString:
-			appendStringInfo(text, "s%d:", value->val.string.len);
-			appendBinaryStringInfo(text, value->val.string.val, value->val.string.len);
+			append_measured(text, 's', value->val.string.val, value->val.string.len);
 			break;
 		default:
 			elog(ERROR, "unexpected type of JSON scalar: %d", (int) value->type);
@@ -98,7 +110,7 @@ keep_json_hash(const char *prefix, Jsonb *json)
 
 	initStringInfo(&text);
 	appendStringInfoSpaces(&text, VARHDRSZ);
-	appendStringInfo(&text, "%zu:%s", strlen(prefix), prefix);
+	append_measured(&text, 'p', prefix, strlen(prefix));
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
 	{
 		CHECK_FOR_INTERRUPTS();

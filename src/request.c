@@ -233,16 +233,22 @@ resume(RequestCall *call, const RequestWork *work, RequestRow *row)
  * any INSERT; so is one who is just finishing a record whose lease is over.  A
  * caller who finds REQUEST_STARTED or REQUEST_RESUMED holds it: row->token is
  * his.
+ *
+ * Calls tend to be like the one before.  After a new key, insert at once, and
+ * read only where that meets a record.
  */
 RequestFound
 request_take(RequestCall *call, const RequestWork *work, RequestRow *row)
 {
+	if (call->opt->insert_unseen && call->opt->last_was_new && create(call, work, row))
+		return REQUEST_STARTED;
 	for (int i = 0; i < MAX_ATTEMPTS; i++)
 	{
 		RequestFound found;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!run_one(call, REQUEST_READ, row))
+		call->opt->last_was_new = !run_one(call, REQUEST_READ, row);
+		if (call->opt->last_was_new)
 		{
 			if (create(call, work, row))
 				return REQUEST_STARTED;

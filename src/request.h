@@ -17,7 +17,7 @@
 typedef struct RequestCall
 {
 	KeepTable  *table;
-	const RequestOptions *opt;
+	RequestOptions *opt;
 	text	   *key;
 	MemoryContext caller;		/* where results go */
 } RequestCall;

@@ -166,6 +166,7 @@ request_parse_options(Relation rel, Jsonb *json)
 								   keep_option_text(json, NOUN, "retain") : DEFAULT_RETAIN, false);
 	opt->keep_request = keep_option_bool(json, NOUN, "keep_request");
 	opt->sequence = keep_shape_column_sequence(rel, "token");
+	opt->insert_unseen = rel->trigdesc == NULL && !rel->rd_rel->relrowsecurity;
 	return opt;
 }
 

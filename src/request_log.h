@@ -16,6 +16,8 @@ typedef struct RequestOptions
 	Interval   *retain;			/* NULL: outcomes are kept for ever */
 	bool		keep_request;
 	Oid			sequence;		/* draws the tokens */
+	bool		insert_unseen;	/* an INSERT that meets a record leaves no trace */
+	bool		last_was_new;	/* the last call of this backend found no record */
 } RequestOptions;
 
 /* Statements on a request log: see request_log.c. */

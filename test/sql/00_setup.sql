@@ -351,7 +351,7 @@ GRANT SELECT ON test.token TO PUBLIC;
 CREATE FUNCTION test.note(name text, token bigint) RETURNS boolean LANGUAGE sql SECURITY DEFINER AS $$
     INSERT INTO test.token AS t VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET token = excluded.token RETURNING t.token > 0
 $$;
-CREATE FUNCTION test.tok(name text) RETURNS bigint STABLE LANGUAGE sql AS $$
+CREATE FUNCTION test.tok(name text) RETURNS bigint LANGUAGE sql AS $$
     SELECT t.token FROM test.token t WHERE t.name = $1
 $$;
 
@@ -447,7 +447,7 @@ CREATE TABLE test.effect (nr int GENERATED ALWAYS AS IDENTITY, what text NOT NUL
 GRANT ALL ON test.effect TO PUBLIC;
 CREATE FUNCTION test.act(args jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO test.effect (what) VALUES ('did ' || (args ->> 'what'));
+    INSERT INTO test.effect (what) VALUES (concat('did ', args ->> 'what'));
     RETURN jsonb_build_object('did', args -> 'what');
 END $$;
 CREATE FUNCTION test.undo(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$

@@ -1,4 +1,4 @@
-# Builds and runs the ledger's stress client, for the TAP tests.
+# Builds and runs the stress client, for the TAP tests.
 #
 # STRESS_SEED repeats a run; STRESS_SCALE makes the runs that many times longer.
 
@@ -12,6 +12,7 @@ use File::Basename;
 use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $sources = dirname(abs_path(__FILE__));
 my $scale = $ENV{STRESS_SCALE} // 1;
@@ -29,7 +30,7 @@ sub build
 		[ 'make', '-s', '-C', $sources, "OUT=$dir", 'PG_CONFIG=' . ($ENV{PG_CONFIG} // 'pg_config') ],
 		'>&', \$log)
 	  or BAIL_OUT("the stress client cannot be built:\n$log");
-	return "$dir/ledger_stress";
+	return "$dir/keep_stress";
 }
 
 # A number of calls or operations, by the scale
@@ -59,6 +60,76 @@ sub check
 
 	note($out);
 	ok($good, $name) or diag("seed $seed, scale $scale\n$out$err");
+	return;
+}
+
+# The ids of all processes that this one has started, where the system tells
+sub children
+{
+	my ($parent) = @_;
+	my @children;
+	foreach my $file (glob '/proc/[0-9]*/stat')
+	{
+		open my $stat, '<', $file or next;
+		my ($pid, $ppid) = (<$stat> // '') =~ /^(\d+) \(.*\) \S (\d+)/s or next;
+		push @children, $pid if $ppid == $parent;
+	}
+	return @children;
+}
+
+# Ends all of the server at once, and starts it again.
+sub crash
+{
+	my ($node) = @_;
+	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @children = children($pid);
+
+	$node->kill9;
+	kill 'KILL', @children;
+	foreach my $try (1 .. 200)
+	{
+		return if $node->start(fail_ok => 1);
+		usleep(50_000);
+		$node->stop('fast', fail_ok => 1);
+	}
+	BAIL_OUT('the server does not start again');
+}
+
+# Runs a mode of the client that goes on until it is told to stop, and crashes the server under it, so many
+# times. $sql says how far the work has got; before each crash it gets a little further. $look is called after
+# each crash.
+sub crash_under_load
+{
+	my ($client, $name, $node, $mode, $crashes, $sql, $look) = @_;
+	my $stop = PostgreSQL::Test::Utils::tempdir . "/stop_$mode";
+	my ($out, $err) = ('', '');
+	my $load = IPC::Run::start([ $client, arguments($node, $mode, workers => 8), "stop=$stop" ],
+		'>', \$out, '2>', \$err, IPC::Run::timeout(600 * ($crashes > 20 ? $crashes / 20 : 1)));
+	my $aim = 0;
+
+	srand($seed);
+	foreach my $round (1 .. $crashes)
+	{
+		my $before = $aim;
+		while ($load->pumpable)
+		{
+			my ($result, $done) = $node->psql('postgres', $sql);
+			$done = $result == 0 && $done =~ /^\d+$/ ? $done : 0;
+			$aim = $done + 50 + int(rand(200)) if $aim == $before;
+			last if $done >= $aim;
+			usleep(20_000);
+			$load->pump_nb;
+		}
+		last if !$load->pumpable;
+		usleep(int(rand(30_000)));
+		crash($node);
+		$look->($round) if $look;
+	}
+	append_to_file($stop, '');
+	my $good = $load->finish;
+	note($out);
+	ok($good, $name) or diag("seed $seed\n$out$err");
+	like($out, qr/ [1-9]\d* connections lost/, 'clients were cut off');
 	return;
 }
 

@@ -1,9 +1,10 @@
 /*
  * main.c
- *		The stress client of the ledger: puts load on it and checks every answer and every balance.
+ *		The stress client: puts load on ledgers, request logs and sagas, and checks every answer.
  *
- *	ledger_stress MODE conninfo=CONNINFO [name=number...]
+ *	keep_stress MODE conninfo=CONNINFO [name=number...]
  *
+ * Ledgers:
  *	sequence	one connection; a model predicts each answer. direct=1 with direct access to the
  *				tables, 0 without, 2 both in step on two ledgers; history, level, calls, ops,
  *				batches, max_batch
@@ -15,8 +16,14 @@
  *				(percent without direct access); crash runs until the file of stop=FILE
  *				is there
  *
+ * Request logs:
+ *	request_sequence
+ *				one connection; a model predicts each answer: calls (of each round), rounds
+ *	request_mixed, request_zombies, request_once, request_forever, request_crash
+ *				many connections: workers, calls (of each), levels; crash as above
+ *
  * seed=number repeats a run, as far as other connections do not interfere. Status 1: an answer or
- * a balance was wrong; 2: something else went wrong.
+ * an effect was wrong; 2: something else went wrong.
  */
 #include "load.h"
 
@@ -31,7 +38,7 @@ main(int argc, char **argv)
 		if (strncmp(argv[i], "conninfo=", 9) == 0)
 			info = argv[i] + 9;
 	if (info == NULL)
-		die("usage: ledger_stress MODE conninfo=CONNINFO [name=number...]");
+		die("usage: keep_stress MODE conninfo=CONNINFO [name=number...]");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("%s, seed %ld\n", argv[1], setting(argc, argv, "seed", 1));
 	if (strcmp(argv[1], "sequence") == 0)
@@ -40,5 +47,9 @@ main(int argc, char **argv)
 		return drain_main(info, argc, argv);
 	if (strcmp(argv[1], "race") == 0)
 		return race_main(info, argc, argv);
+	if (strcmp(argv[1], "request_sequence") == 0)
+		return request_sequence_main(info, argc, argv);
+	if (strncmp(argv[1], "request_", 8) == 0)
+		return request_main(info, argc, argv);
 	return load_main(info, argc, argv);
 }

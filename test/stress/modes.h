@@ -28,4 +28,8 @@ extern void compare_targets(Target *a, Target *b);
 /* load.c: many connections, checked afterwards */
 extern int	load_main(const char *info, int argc, char **argv);
 
+/* request_sequence.c, request_load.c: the same for request logs */
+extern int	request_sequence_main(const char *info, int argc, char **argv);
+extern int	request_main(const char *info, int argc, char **argv);
+
 #endif							/* MODES_H */

@@ -29,7 +29,7 @@ die(const char *format, ...)
 	va_list		args;
 
 	va_start(args, format);
-	fputs("ledger_stress: ", stderr);
+	fputs("keep_stress: ", stderr);
 	vfprintf(stderr, format, args);
 	fputc('\n', stderr);
 	va_end(args);
