@@ -161,8 +161,8 @@ give(RequestCall *call, RequestStatement statement, Datum *values, const char *n
 }
 
 /*
- * Start a record, by REQUEST_INSERT or REQUEST_RESTART.  False where the former
- * meets one that is there.
+ * Start a record, by one of the INSERTs or by REQUEST_RESTART.  False where the
+ * former meet one that is there.
  */
 static bool
 start(RequestCall *call, RequestStatement statement, const RequestWork *work, RequestRow *row)
@@ -197,13 +197,13 @@ start(RequestCall *call, RequestStatement statement, const RequestWork *work, Re
  * the token.
  */
 static bool
-create(RequestCall *call, const RequestWork *work, RequestRow *row)
+create(RequestCall *call, RequestStatement insert, const RequestWork *work, RequestRow *row)
 {
 	uint64		ended = keep_clock_ended();
 	TimestampTz began = keep_clock_now();
 	XLogRecPtr	lsn;
 
-	if (!start(call, REQUEST_INSERT, work, row))
+	if (!start(call, insert, work, row))
 		return false;
 	if (work->lease == NULL || keep_clock_ended() == ended)
 		return true;
@@ -234,13 +234,13 @@ resume(RequestCall *call, const RequestWork *work, RequestRow *row)
  * caller who finds REQUEST_STARTED or REQUEST_RESUMED holds it: row->token is
  * his.
  *
- * Calls tend to be like the one before.  After a new key, insert at once, and
- * read only where that meets a record.
+ * Calls tend to be like the one before.  After a new key, insert where there is
+ * none, and read only where there is one after all.
  */
 RequestFound
 request_take(RequestCall *call, const RequestWork *work, RequestRow *row)
 {
-	if (call->opt->insert_unseen && call->opt->last_was_new && create(call, work, row))
+	if (call->opt->last_was_new && create(call, REQUEST_INSERT_UNSEEN, work, row))
 		return REQUEST_STARTED;
 	for (int i = 0; i < MAX_ATTEMPTS; i++)
 	{
@@ -250,7 +250,7 @@ request_take(RequestCall *call, const RequestWork *work, RequestRow *row)
 		call->opt->last_was_new = !run_one(call, REQUEST_READ, row);
 		if (call->opt->last_was_new)
 		{
-			if (create(call, work, row))
+			if (create(call, REQUEST_INSERT, work, row))
 				return REQUEST_STARTED;
 			continue;
 		}

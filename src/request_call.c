@@ -91,14 +91,17 @@ keep_begin_request(PG_FUNCTION_ARGS)
 	work.lease = keep_arg_span(fcinfo, 3, "lease");
 	work.reclaim = reclaim_arg(fcinfo, 5);
 	keep_wait_begin(&wait, PG_GETARG_INTERVAL_P(4), "keep.begin_request()");
-	request_open(&call, fcinfo, "keep.begin_request()", TAKE_RIGHTS);
 	work.hash = keep_json_hash("request", work.request);
+	request_open(&call, fcinfo, "keep.begin_request()", TAKE_RIGHTS);
 
-	do
-		found = request_take(&call, &work, &row);
-	while (found == REQUEST_BUSY &&
+	while ((found = request_take(&call, &work, &row)) == REQUEST_BUSY &&
 		   keep_wait_next(&wait, row.lease_until == DT_NOEND ? PG_INT64_MAX
-						  : row.lease_until - keep_clock_now() + 1));
+						  : row.lease_until - keep_clock_now() + 1))
+	{
+		/* forget what this look has read */
+		SPI_finish();
+		SPI_connect();
+	}
 	return begin_result(&call, fcinfo, found, &row);
 }
 

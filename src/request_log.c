@@ -46,6 +46,14 @@ static const char *request_expand(Relation rel, const void *options, const char 
 	BY_KEY " AND r.token OPERATOR(pg_catalog.=) $2" \
 	" AND r.state OPERATOR(pg_catalog.=) '" REQUEST_IN_PROGRESS "'"
 
+#define NEW_RECORD "$1, '" REQUEST_IN_PROGRESS "', $2, $3, $4, $5, 1, $6, $7"
+#define INSERT(source) \
+	"INSERT INTO {table} AS r (key, state, request_hash, request, lease, lease_until," \
+	" attempts, created_at, reap_at) " source \
+	" ON CONFLICT (key) DO NOTHING RETURNING r.key, r.token"
+#define PARAMS_NEW \
+	TEXTOID, BYTEAOID, JSONBOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID
+
 /* Was an outcome out of retention at $1? */
 #define OVER(r) r ".finished_at OPERATOR(pg_catalog.+) {retain} OPERATOR(pg_catalog.<=) $1"
 
@@ -60,10 +68,13 @@ static const KeepStatement request_statements[REQUEST_NSTATEMENTS] = {
 	},
 	/* no row back: there is a record, not locked */
 	[REQUEST_INSERT] = {
-		"INSERT INTO {table} AS r (key, state, request_hash, request, lease, lease_until,"
-		" attempts, created_at, reap_at) VALUES ($1, '" REQUEST_IN_PROGRESS "', $2, $3, $4, $5,"
-		" 1, $6, $7) ON CONFLICT (key) DO NOTHING RETURNING r.key, r.token",
-		{TEXTOID, BYTEAOID, JSONBOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		INSERT("VALUES (" NEW_RECORD ")"),
+		{PARAMS_NEW}
+	},
+	/* the same, but without waiting for whoever is changing one that can be seen */
+	[REQUEST_INSERT_UNSEEN] = {
+		INSERT("SELECT " NEW_RECORD " WHERE NOT EXISTS (SELECT FROM {table} AS r" BY_KEY ")"),
+		{PARAMS_NEW}
 	},
 	/* the next attempt of a record that is locked */
 	[REQUEST_RESUME] = {
@@ -78,7 +89,7 @@ static const KeepStatement request_statements[REQUEST_NSTATEMENTS] = {
 		" request_hash = $2, request = $3, lease = $4, lease_until = $5, attempts = 1,"
 		" created_at = $6, reap_at = $7, finished_at = NULL, checkpoint = NULL, response = NULL"
 		BY_KEY " RETURNING r.key, r.token",
-		{TEXTOID, BYTEAOID, JSONBOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		{PARAMS_NEW}
 	},
 	[REQUEST_CHECKPOINT] = {
 		"UPDATE {table} AS r SET checkpoint = $3, lease_until = $4" IF_HELD " RETURNING r.key",
@@ -166,7 +177,6 @@ request_parse_options(Relation rel, Jsonb *json)
 								   keep_option_text(json, NOUN, "retain") : DEFAULT_RETAIN, false);
 	opt->keep_request = keep_option_bool(json, NOUN, "keep_request");
 	opt->sequence = keep_shape_column_sequence(rel, "token");
-	opt->insert_unseen = rel->trigdesc == NULL && !rel->rd_rel->relrowsecurity;
 	return opt;
 }
 

@@ -16,7 +16,6 @@ typedef struct RequestOptions
 	Interval   *retain;			/* NULL: outcomes are kept for ever */
 	bool		keep_request;
 	Oid			sequence;		/* draws the tokens */
-	bool		insert_unseen;	/* an INSERT that meets a record leaves no trace */
 	bool		last_was_new;	/* the last call of this backend found no record */
 } RequestOptions;
 
@@ -26,6 +25,7 @@ typedef enum RequestStatement
 	REQUEST_READ,
 	REQUEST_LOCK,
 	REQUEST_INSERT,
+	REQUEST_INSERT_UNSEEN,
 	REQUEST_RESUME,
 	REQUEST_RESTART,
 	REQUEST_CHECKPOINT,

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 
 /* After the n-th failure a compensation rests for 2^(n-1) s, at most this. */
 #define BACKOFF_MAX_SECS	3600
@@ -49,8 +50,7 @@ saga_begin(SagaCall *call, FunctionCallInfo fcinfo, const char *function,
 	SPI_connect();
 	saga_open(call);
 	keep_require_rights(call->sagas->relid, sagas);
-	if (steps != 0)
-		keep_require_rights(call->steps->relid, steps);
+	keep_require_rights(call->steps->relid, steps);
 }
 
 bool
@@ -96,6 +96,25 @@ json_at(uint64 n, int column)
 	return isnull ? NULL : DatumGetJsonbP(value);
 }
 
+/* A word that sagas use, as a constant; raises XX001 for another. */
+static const char *
+known_word(const char *word)
+{
+	static const char *const words[] = {
+		SAGA_RUNNING, SAGA_COMPLETED, SAGA_COMPENSATING, SAGA_COMPENSATED, SAGA_STUCK,
+		SAGA_FOR_DEADLINE, SAGA_FOR_LOCAL, SAGA_FOR_REMOTE
+	};
+
+	if (word == NULL)
+		return NULL;
+	for (size_t i = 0; i < lengthof(words); i++)
+		if (strcmp(word, words[i]) == 0)
+			return words[i];
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("unknown state of a saga: \"%s\"", word)));
+}
+
 /* The n-th saga that the last statement returned. */
 void
 saga_row_at(uint64 n, Saga *saga)
@@ -103,10 +122,11 @@ saga_row_at(uint64 n, Saga *saga)
 	bool		isnull;
 
 	saga->id = DatumGetTextPCopy(column_at(n, SAGA_COL_SAGA, &isnull));
-	saga->state = string_at(n, SAGA_COL_STATE);
+	saga->state = known_word(string_at(n, SAGA_COL_STATE));
 	saga->last_place = DatumGetInt64(column_at(n, SAGA_COL_LAST_PLACE, &isnull));
+	saga->steps = DatumGetInt32(column_at(n, SAGA_COL_STEPS, &isnull));
 	saga->deadline = time_at(n, SAGA_COL_DEADLINE, DT_NOEND);
-	saga->waits_for = string_at(n, SAGA_COL_WAITS_FOR);
+	saga->waits_for = known_word(string_at(n, SAGA_COL_WAITS_FOR));
 	saga->due = time_at(n, SAGA_COL_DUE, DT_NOEND);
 }
 
@@ -154,8 +174,8 @@ saga_lock(SagaCall *call, text *id, Saga *saga)
 void
 saga_write(SagaCall *call, const Saga *saga)
 {
-	Datum		values[6];
-	char		nulls[] = "      ";
+	Datum		values[7];
+	char		nulls[] = "       ";
 
 	values[0] = PointerGetDatum(saga->id);
 	values[1] = CStringGetTextDatum(saga->state);
@@ -163,6 +183,7 @@ saga_write(SagaCall *call, const Saga *saga)
 	values[3] = saga->waits_for ? CStringGetTextDatum(saga->waits_for) : (Datum) 0;
 	values[4] = TimestampTzGetDatum(saga->due);
 	values[5] = TimestampTzGetDatum(call->now);
+	values[6] = Int32GetDatum(saga->steps);
 	nulls[3] = nulls[4] = saga->waits_for ? ' ' : 'n';
 	(void) keep_run(call->sagas, SAGA_WRITE, values, nulls, false);
 	if (!keep_returned(1, saga->id))
@@ -290,6 +311,25 @@ saga_step_compensated(SagaCall *call, const Saga *saga, const SagaStep *step, Js
 }
 
 /*
+ * Refuse (42501) to conclude that nothing is left to do, where row security
+ * may hide steps of the saga and some are missing.
+ */
+void
+saga_check_whole(SagaCall *call, const Saga *saga)
+{
+	Oid			relid = call->steps->relid;
+	Datum		value = PointerGetDatum(saga->id);
+
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED &&
+		keep_run(call->steps, STEP_RECORDED, &value, NULL, false) != (uint64) saga->steps)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security of \"%s\" hides steps of saga \"%s\"",
+						get_rel_name(relid), text_to_cstring(saga->id)),
+				 errhint("Policies on both tables of a saga log must show whole sagas.")));
+}
+
+/*
  * Bring a saga that is being compensated up to date: pass over steps that have
  * nothing to undo, and say what comes next and when.  True where that is a
  * step, which "next" is set to; else all is done, and the saga compensated.
@@ -298,9 +338,9 @@ saga_step_compensated(SagaCall *call, const Saga *saga, const SagaStep *step, Js
 bool
 saga_settle(SagaCall *call, Saga *saga, SagaStep *next)
 {
-	Datum		value = PointerGetDatum(saga->id);
+	Datum		values[2] = {PointerGetDatum(saga->id), TimestampTzGetDatum(call->now)};
 
-	while (keep_run(call->steps, STEP_NEXT, &value, NULL, false) > 0)
+	while (keep_run(call->steps, STEP_NEXT, values, NULL, false) > 0)
 	{
 		bool		remote;
 
@@ -316,9 +356,10 @@ saga_settle(SagaCall *call, Saga *saga, SagaStep *next)
 			return true;
 		if (next->compensation != NULL)
 			return true;
-		if (!saga_step_compensated(call, saga, next, NULL))
+		if (keep_run(call->steps, STEP_PASS_OVER, values, NULL, false) == 0)
 			keep_suppressed(call->steps->relid, "step");
 	}
+	saga_check_whole(call, saga);
 	saga->state = SAGA_COMPENSATED;
 	saga->waits_for = NULL;
 	return false;

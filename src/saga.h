@@ -33,8 +33,9 @@ typedef struct SagaCall
 typedef struct Saga
 {
 	text	   *id;
-	const char *state;			/* SAGA_… */
+	const char *state;			/* SAGA_…, a constant */
 	int64		last_place;
+	int			steps;			/* how many there are, without tombstones */
 	TimestampTz deadline;		/* DT_NOEND: none */
 	const char *waits_for;		/* SAGA_FOR_…, or NULL */
 	TimestampTz due;			/* meaningful where it waits for something */
@@ -65,6 +66,7 @@ extern void saga_row_at(uint64 n, Saga *saga);
 extern void saga_lock(SagaCall *call, text *id, Saga *saga);
 extern void saga_write(SagaCall *call, const Saga *saga);
 extern bool saga_overdue(SagaCall *call, Saga *saga);
+extern void saga_check_whole(SagaCall *call, const Saga *saga);
 extern bool saga_settle(SagaCall *call, Saga *saga, SagaStep *next);
 extern void saga_step_failed(SagaCall *call, Saga *saga, SagaStep *step, const char *error);
 extern int	saga_pending_remote(SagaCall *call, const Saga *saga);

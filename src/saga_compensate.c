@@ -34,23 +34,35 @@ PG_FUNCTION_INFO_V1(keep_resume_saga);
 
 #define RIGHTS	(ACL_SELECT | ACL_UPDATE)
 
-/* Is the error one of rivals, and the same may go well when tried again? */
-static bool
-is_transient(const ErrorData *error)
-{
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
-		ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
-}
+#define DUE_PROCEDURE	"keep.run_due_compensations()"
 
-/* Is it one of the server, or of the user's patience? */
+/* so many are looked at for each one that is wanted, as others may hold some */
+#define LOOK_FACTOR	10
+
+/* For whom compensations are run. */
+typedef enum BackMode
+{
+	BACK_IN_TRANSACTION,		/* all in the caller's */
+	BACK_COMMITTING,			/* each is committed */
+	BACK_DUE					/* the same, and no saga keeps others waiting */
+} BackMode;
+
+/* Does the error come from rivals or a lack of resources, and may be gone soon? */
 static bool
-is_fatal(const ErrorData *error)
+is_of_others(const ErrorData *error)
 {
 	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
-	return category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		category == ERRCODE_OPERATOR_INTERVENTION;
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+/* Is it a cancel, or the like? */
+static bool
+is_of_user(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
 /* What an error is about. */
@@ -89,7 +101,7 @@ compensation_of(const SagaCall *call, const SagaStep *step)
  * go_back_one().
  */
 static void
-compensate(SagaCall *call, Saga *saga, const SagaStep *step)
+compensate(SagaCall *call, Saga *saga, const SagaStep *step, bool commits)
 {
 	Datum		mark[5] = {PointerGetDatum(saga->id), PointerGetDatum(step->id), 0, 0,
 	TimestampTzGetDatum(call->now)};
@@ -103,13 +115,18 @@ compensate(SagaCall *call, Saga *saga, const SagaStep *step)
 	result = keep_routine_call(fn, JsonbPGetDatum(compensation_args(step)), &isnull);
 
 	/* it may have done anything, even to our tables */
-	saga_lock(call, saga->id, &after);
-	if (!saga_is(&after, SAGA_COMPENSATING) ||
+	saga_open(call);
+	if (!saga_read(call, SAGA_READ, saga->id, &after) ||
+		!saga_is(&after, SAGA_COMPENSATING) ||
 		!saga_step_compensated(call, &after, step, isnull ? NULL : DatumGetJsonbP(result)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the compensation of step \"%s\" has changed its own saga",
 						text_to_cstring(step->id))));
+	/* what is deferred would fail in the commit, where nobody could count it */
+	if (commits && SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not check deferred constraints");
+	after.id = saga->id;
 	*saga = after;
 }
 
@@ -126,10 +143,10 @@ compensation_context(void *arg)
 /*
  * The same in a subtransaction.  NULL: it is done; else what was wrong, and
  * nothing of it stays.  Errors that say nothing about the compensation pass
- * through; "lenient", those of rivals do not, but are told by *transient.
+ * through; with BACK_DUE those of others do not, but are told by *transient.
  */
 static const char *
-try_compensate(SagaCall *call, Saga *saga, const SagaStep *step, bool lenient,
+try_compensate(SagaCall *call, Saga *saga, const SagaStep *step, BackMode mode,
 			   bool *transient)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -141,7 +158,7 @@ try_compensate(SagaCall *call, Saga *saga, const SagaStep *step, bool lenient,
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		compensate(call, saga, step);
+		compensate(call, saga, step, mode != BACK_IN_TRANSACTION);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -156,8 +173,8 @@ try_compensate(SagaCall *call, Saga *saga, const SagaStep *step, bool lenient,
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		*transient = is_transient(error);
-		if (is_fatal(error) || (*transient && !lenient))
+		*transient = is_of_others(error);
+		if (is_of_user(error) || (*transient && mode != BACK_DUE))
 			ReThrowError(error);
 		message = psprintf("%s: %s", unpack_sql_state(error->sqlerrcode),
 						   error->message ? error->message : "");
@@ -170,12 +187,12 @@ try_compensate(SagaCall *call, Saga *saga, const SagaStep *step, bool lenient,
 
 /*
  * Run the compensation that comes next; is it done?  Where it fails, that is
- * recorded.  "lenient": one that may not be run counts as one that has failed,
- * and one that rivals are in the way of is left for another time, so that no
- * saga stands in the way of others; else both are errors.
+ * recorded.  With BACK_DUE one that may not be run counts as one that has
+ * failed, and one that others are in the way of is left for another time; else
+ * both are errors.
  */
 static bool
-go_back_one(SagaCall *call, Saga *saga, SagaStep *step, bool lenient)
+go_back_one(SagaCall *call, Saga *saga, SagaStep *step, BackMode mode)
 {
 	CompensationPlace place = {saga, step};
 	ErrorContextCallback context = {.callback = compensation_context, .arg = &place,
@@ -189,10 +206,11 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, bool lenient)
 				 errmsg("saga \"%s\" is being compensated", text_to_cstring(saga->id)),
 				 errdetail("A compensation cannot have its own saga compensated.")));
 	error_context_stack = &context;
-	if (!lenient)
+	if (mode != BACK_DUE)
 		(void) compensation_of(call, step);
-	error = try_compensate(call, saga, step, lenient, &transient);
+	error = try_compensate(call, saga, step, mode, &transient);
 	call->now = keep_clock_now();
+	error_context_stack = context.previous;
 	if (error != NULL && transient)
 		ereport(WARNING,
 				(errmsg("could not compensate step \"%s\" of saga \"%s\" for now",
@@ -200,7 +218,6 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, bool lenient)
 				 errdetail_internal("%s", error)));
 	else if (error != NULL)
 		saga_step_failed(call, saga, step, error);
-	error_context_stack = context.previous;
 	return error == NULL;
 }
 
@@ -210,9 +227,10 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, bool lenient)
  * reached, and more may be done at once.
  */
 static bool
-go_back(SagaCall *call, Saga *saga, int limit, bool lenient)
+go_back(SagaCall *call, Saga *saga, int limit, BackMode mode)
 {
 	SagaStep	next;
+	bool		due;
 
 	if (saga_is(saga, SAGA_RUNNING))
 	{
@@ -224,28 +242,19 @@ go_back(SagaCall *call, Saga *saga, int limit, bool lenient)
 	if (!saga_is(saga, SAGA_COMPENSATING))
 		return false;
 
-	while (saga_settle(call, saga, &next) && strcmp(saga->waits_for, SAGA_FOR_LOCAL) == 0 &&
-		   saga->due <= call->now)
+	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (limit-- == 0)
-		{
-			saga_write(call, saga);
-			return true;
-		}
-		if (!go_back_one(call, saga, &next, lenient))
-			break;
-	}
+		/* a connection of its own, whose end frees all that a step has taken */
+		SPI_connect();
+		due = saga_settle(call, saga, &next) &&
+			strcmp(saga->waits_for, SAGA_FOR_LOCAL) == 0 && saga->due <= call->now;
+		if (due && limit > 0)
+			due = go_back_one(call, saga, &next, mode);
+		SPI_finish();
+	} while (due && limit-- > 0);
 	saga_write(call, saga);
-	return false;
-}
-
-/* State and number of remote compensations, as compensate_saga() returns them. */
-static void
-progress_values(SagaCall *call, const Saga *saga, Datum *values)
-{
-	values[0] = CStringGetTextDatum(saga->state);
-	values[1] = Int32GetDatum(saga_pending_remote(call, saga));
+	return due;
 }
 
 /*
@@ -268,8 +277,9 @@ keep_compensate_saga(PG_FUNCTION_ARGS)
 
 	saga_begin(&call, fcinfo, "keep.compensate_saga()", RIGHTS, RIGHTS);
 	saga_lock(&call, id, &saga);
-	(void) go_back(&call, &saga, PG_INT32_MAX, false);
-	progress_values(&call, &saga, values);
+	(void) go_back(&call, &saga, PG_INT32_MAX, BACK_IN_TRANSACTION);
+	values[0] = CStringGetTextDatum(saga.state);
+	values[1] = Int32GetDatum(saga_pending_remote(&call, &saga));
 	result = keep_result_row(fcinfo, call.caller, values, nulls);
 	SPI_finish();
 	return result;
@@ -290,12 +300,14 @@ require_nonatomic(FunctionCallInfo fcinfo, const char *procedure)
 }
 
 /*
- * Open the log for one of the transactions of a procedure, which has an active
- * snapshot until its end; rights are checked in each.
+ * Open the log for one of the transactions of a procedure.  It has an active
+ * snapshot and a connection to SPI until its end, which frees all that it has
+ * taken.  Rights are checked in each.
  */
 static void
 begin_transaction(SagaCall *call, const char *procedure)
 {
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	PreventCommandIfReadOnly(procedure);
 	saga_open(call);
@@ -308,6 +320,7 @@ commit_transaction(void)
 {
 	PopActiveSnapshot();
 	SPI_commit();
+	SPI_finish();
 }
 
 /*
@@ -323,57 +336,78 @@ keep_run_compensations(PG_FUNCTION_ARGS)
 	SagaCall	call;
 	Saga		saga;
 	text	   *id;
-	MemoryContext context = CurrentMemoryContext;
-	Datum		values[2];
+	Datum		values[2] = {0};
 	bool		nulls[2] = {false, false};
-	Datum		result;
 	bool		more;
 
 	keep_arg_require(fcinfo, 0, "log");
+	/* what is palloc'd here, in the portal's memory, outlives the transactions */
 	id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
 	require_nonatomic(fcinfo, "keep.run_compensations()");
 	call.relid = PG_GETARG_OID(0);
-	/* what is palloc'd from here on outlives the transactions */
-	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	do
 	{
 		begin_transaction(&call, "keep.run_compensations()");
 		saga_lock(&call, id, &saga);
-		more = go_back(&call, &saga, 1, false);
-		progress_values(&call, &saga, values);
+		more = go_back(&call, &saga, 1, BACK_COMMITTING);
+		if (!more)
+			values[1] = Int32GetDatum(saga_pending_remote(&call, &saga));
 		commit_transaction();
 	} while (more);
-	result = keep_result_row(fcinfo, context, values, nulls);
-	SPI_finish();
-	return result;
+	values[0] = CStringGetTextDatum(saga.state);
+	return keep_result_row(fcinfo, CurrentMemoryContext, values, nulls);
 }
 
 /*
- * The names of sagas that are due: past their deadline, or with a local
- * compensation next.  Without a lock: others may be at them.
+ * Add the names of sagas that are due to a list, which is in the current memory
+ * context.  Without a lock: others may be at them.
  */
 static List *
-due_sagas(SagaCall *call, int max)
+add_due(List *ids, SagaCall *call, const char *waits_for, int64 max)
 {
-	static const char *const causes[] = {SAGA_FOR_DEADLINE, SAGA_FOR_LOCAL};
-	List	   *ids = NIL;
+	MemoryContext context = CurrentMemoryContext;
+	Datum		values[4];
+	uint64		count;
 
-	for (size_t i = 0; i < lengthof(causes); i++)
+	begin_transaction(call, DUE_PROCEDURE);
+	values[0] = CStringGetTextDatum(waits_for);
+	values[1] = TimestampTzGetDatum(keep_clock_now());
+	values[2] = Int64GetDatum(0);
+	values[3] = Int64GetDatum(max);
+	count = keep_run(call->sagas, SAGA_DUE, values, NULL, false);
+	MemoryContextSwitchTo(context);
+	for (uint64 n = 0; n < count; n++)
 	{
-		Datum		values[4] = {CStringGetTextDatum(causes[i]),
-			TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(0),
-		Int64GetDatum(max - list_length(ids))};
-		uint64		count = keep_run(call->sagas, SAGA_DUE, values, NULL, false);
+		Saga		saga;
 
-		for (uint64 n = 0; n < count; n++)
-		{
-			Saga		saga;
-
-			saga_row_at(n, &saga);
-			ids = lappend(ids, saga.id);
-		}
+		saga_row_at(n, &saga);
+		ids = lappend(ids, saga.id);
 	}
+	commit_transaction();
 	return ids;
+}
+
+/*
+ * Compensate a saga that was due, unless another is at work on it or has done
+ * so; a transaction for each compensation.  Was there anything to do?
+ */
+static bool
+run_due(SagaCall *call, text *id)
+{
+	Saga		saga;
+	bool		due;
+	bool		more = false;
+
+	do
+	{
+		begin_transaction(call, DUE_PROCEDURE);
+		due = saga_read(call, SAGA_LOCK_FREE, id, &saga) &&
+			saga.waits_for != NULL && saga.due <= call->now;
+		if (due)
+			more = go_back(call, &saga, 1, BACK_DUE);
+		commit_transaction();
+	} while (due && more);
+	return due;
 }
 
 /*
@@ -388,36 +422,22 @@ due_sagas(SagaCall *call, int max)
 Datum
 keep_run_due_compensations(PG_FUNCTION_ARGS)
 {
-	static const char *const procedure = "keep.run_due_compensations()";
 	SagaCall	call;
-	Saga		saga;
 	List	   *ids;
 	ListCell   *cell;
 	int			max;
 
 	keep_arg_require(fcinfo, 0, "log");
 	max = keep_arg_count(fcinfo, 1, "max");
-	require_nonatomic(fcinfo, procedure);
+	require_nonatomic(fcinfo, DUE_PROCEDURE);
 	call.relid = PG_GETARG_OID(0);
-	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	begin_transaction(&call, procedure);
-	ids = due_sagas(&call, max);
-	commit_transaction();
-
+	ids = add_due(NIL, &call, SAGA_FOR_LOCAL, (int64) max * LOOK_FACTOR);
+	ids = add_due(ids, &call, SAGA_FOR_DEADLINE, (int64) max * LOOK_FACTOR);
 	foreach(cell, ids)
 	{
-		bool		more;
-
-		do
-		{
-			begin_transaction(&call, procedure);
-			more = saga_read(&call, SAGA_LOCK_FREE, lfirst(cell), &saga) &&
-				(!saga_is(&saga, SAGA_RUNNING) || saga.deadline <= call.now) &&
-				go_back(&call, &saga, 1, true);
-			commit_transaction();
-		} while (more);
+		if (run_due(&call, lfirst(cell)) && --max == 0)
+			break;
 	}
-	SPI_finish();
 	PG_RETURN_VOID();
 }
 

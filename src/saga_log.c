@@ -84,6 +84,7 @@ saga_check_shape(Relation rel)
 		{"saga", TEXTOID, true, true},
 		{"state", TEXTOID, true, true},
 		{"last_place", INT8OID, true, false},
+		{"steps", INT4OID, true, false},
 		{"deadline_at", TIMESTAMPTZOID, false, false},
 		{"waits_for", TEXTOID, false, true},
 		{"due_at", TIMESTAMPTZOID, false, false},
@@ -273,6 +274,7 @@ create_sagas(Oid schema, const char *name)
 						  "saga pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
 						  "state pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
 						  "last_place pg_catalog.int8 NOT NULL,"
+						  "steps pg_catalog.int4 NOT NULL,"
 						  "deadline_at pg_catalog.timestamptz,"
 						  "waits_for pg_catalog.text COLLATE pg_catalog.\"C\","
 						  "due_at pg_catalog.timestamptz,"

@@ -11,7 +11,8 @@
 
 #include "catalog/pg_type.h"
 
-#define SAGA_COLUMNS "s.saga, s.state, s.last_place, s.deadline_at, s.waits_for, s.due_at"
+#define SAGA_COLUMNS \
+	"s.saga, s.state, s.last_place, s.steps, s.deadline_at, s.waits_for, s.due_at"
 #define BY_SAGA " WHERE s.saga OPERATOR(pg_catalog.=) $1"
 
 /* what there is to look at by $2, waiting for $1 */
@@ -33,8 +34,8 @@ const KeepStatement saga_statements[SAGA_NSTATEMENTS] = {
 	},
 	/* no row back: there is one, not locked */
 	[SAGA_INSERT] = {
-		"INSERT INTO {table} AS s (saga, state, last_place, deadline_at, waits_for, due_at,"
-		" created_at, updated_at) VALUES ($1, '" SAGA_RUNNING "', 0, $2, $3, $2, $4, $4)"
+		"INSERT INTO {table} AS s (saga, state, last_place, steps, deadline_at, waits_for, due_at,"
+		" created_at, updated_at) VALUES ($1, '" SAGA_RUNNING "', 0, 0, $2, $3, $2, $4, $4)"
 		" ON CONFLICT (saga) DO NOTHING RETURNING " SAGA_COLUMNS,
 		{TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}
 	},
@@ -46,13 +47,13 @@ const KeepStatement saga_statements[SAGA_NSTATEMENTS] = {
 	},
 	[SAGA_WRITE] = {
 		"UPDATE {table} AS s SET state = $2, last_place = $3, waits_for = $4, due_at = $5,"
-		" updated_at = $6" BY_SAGA " RETURNING s.saga",
-		{TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		" updated_at = $6, steps = $7" BY_SAGA " RETURNING s.saga",
+		{TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
 	},
 	/* up to $4 of the first $3 that are due, locked in ascending order */
 	[SAGA_LOCK_DUE] = {
-		"SELECT " SAGA_COLUMNS " FROM {table} AS s WHERE s.saga OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"SELECT d.saga FROM {table} AS d WHERE " IS_DUE("d") " ORDER BY d.due_at LIMIT $3))"
+		"SELECT " SAGA_COLUMNS " FROM {table} AS s WHERE s.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		"SELECT d.ctid FROM {table} AS d WHERE " IS_DUE("d") " ORDER BY d.due_at LIMIT $3))"
 		" AND " IS_DUE("s") " ORDER BY s.saga LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED",
 		{TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID}
 	},
@@ -97,6 +98,10 @@ const KeepStatement step_statements[STEP_NSTATEMENTS] = {
 		"SELECT FROM {table} AS p" OF_SAGA " AND " IS_STATUS(STEP_IS_RUNNING) " LIMIT 1",
 		{TEXTOID}
 	},
+	[STEP_RECORDED] = {
+		"SELECT FROM {table} AS p" OF_SAGA " AND NOT " IS_STATUS(STEP_IS_REFUSED),
+		{TEXTOID}
+	},
 	[STEP_PENDING_REMOTE] = {
 		"SELECT FROM {table} AS p" OF_SAGA OUTSTANDING
 		" AND p.kind OPERATOR(pg_catalog.=) '" STEP_REMOTE "' AND p.compensation IS NOT NULL",
@@ -125,6 +130,13 @@ const KeepStatement step_statements[STEP_NSTATEMENTS] = {
 		"UPDATE {table} AS p SET status = '" STEP_IS_COMPENSATING "', token = {version},"
 		" worker = $3, lease_until = $4, updated_at = $5" BY_STEP RETURNING,
 		{TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	/* those with nothing to undo, at $2 */
+	[STEP_PASS_OVER] = {
+		"UPDATE {table} AS p SET status = '" STEP_IS_COMPENSATED "', lease_until = NULL,"
+		" updated_at = $2" OF_SAGA " AND p.compensation IS NULL AND (" IS_STATUS(STEP_IS_DONE)
+		" OR (" IS_STATUS(STEP_IS_RUNNING) " AND p.lease_until OPERATOR(pg_catalog.<=) $2))",
+		{TEXTOID, TIMESTAMPTZOID}
 	},
 	/* no row back: it was not there to be compensated any more */
 	[STEP_COMPENSATED] = {

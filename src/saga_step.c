@@ -80,7 +80,7 @@ keep_begin_saga(PG_FUNCTION_ARGS)
 	text	   *id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
 	const Interval *span = keep_arg_span(fcinfo, 2, "deadline");
 
-	saga_begin(&call, fcinfo, "keep.begin_saga()", CREATE_RIGHTS, 0);
+	saga_begin(&call, fcinfo, "keep.begin_saga()", CREATE_RIGHTS, WRITE_RIGHTS);
 	for (int i = 0; i < SAGA_MAX_ATTEMPTS; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -181,17 +181,24 @@ run_step_result(SagaCall *call, FunctionCallInfo fcinfo, const char *status, Jso
 static void
 store_local_step(SagaCall *call, Saga *saga, SagaStep *step)
 {
+	SagaStep	known;
+
 	saga_open(call);
-	saga_lock(call, saga->id, saga);
+	if (!saga_read(call, SAGA_READ, saga->id, saga))
+		keep_suppressed(call->sagas->relid, "saga");
 	saga->last_place++;
+	saga->steps++;
 	step->status = STEP_IS_DONE;
 	step->lease_until = DT_NOBEGIN;
-	if (!saga_is(saga, SAGA_RUNNING) || !saga_step_insert(call, saga, step))
+	if (saga_is(saga, SAGA_RUNNING) && saga_step_insert(call, saga, step))
+		saga_write(call, saga);
+	else if (saga_is(saga, SAGA_RUNNING) && !saga_step_read(call, saga, step->id, &known))
+		keep_suppressed(call->steps->relid, "step");
+	else
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the action of step \"%s\" has ended its own saga or run its own step",
 						text_to_cstring(step->id))));
-	saga_write(call, saga);
 }
 
 /*
@@ -278,6 +285,7 @@ enter(SagaCall *call, Saga *saga, SagaStep *wanted, bool known, TimestampTz unti
 	{
 		SagaStep	step;
 
+		saga->steps++;
 		if (!saga_step_insert(call, saga, wanted) ||
 			!saga_step_read(call, saga, wanted->id, &step))
 			keep_suppressed(call->steps->relid, "step");
@@ -390,13 +398,14 @@ keep_complete_saga(PG_FUNCTION_ARGS)
 	text	   *id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
 	Datum		value;
 
-	saga_begin(&call, fcinfo, "keep.complete_saga()", WRITE_RIGHTS, ACL_SELECT);
+	saga_begin(&call, fcinfo, "keep.complete_saga()", WRITE_RIGHTS, WRITE_RIGHTS);
 	saga_lock(&call, id, &saga);
 	if (saga_overdue(&call, &saga) || !saga_is(&saga, SAGA_RUNNING))
 		return saga_state_result(&call, saga.state);
 	value = PointerGetDatum(saga.id);
 	if (keep_run(call.steps, STEP_RUNNING, &value, NULL, false) == 0)
 	{
+		saga_check_whole(&call, &saga);
 		saga.state = SAGA_COMPLETED;
 		saga.waits_for = NULL;
 		saga_write(&call, &saga);
