@@ -9,6 +9,9 @@
 
 #include "datatype/timestamp.h"
 
+/* What took longer than this had to wait, and is dated anew. */
+#define KEEP_LATE_USECS	10000
+
 extern void keep_clock_init(void);
 extern TimestampTz keep_clock_now(void);
 extern const char *keep_clock_sql(void);

@@ -9,9 +9,6 @@
 
 #include "access/xlogdefs.h"
 
-/* An INSERT that took longer than this is dated anew. */
-#define KEEP_LATE_USECS	10000
-
 extern int64 keep_last_draw(Oid sequence, XLogRecPtr *lsn);
 
 #endif							/* KEEP_DRAW_H */

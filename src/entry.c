@@ -148,7 +148,7 @@ take(EntryCall *call, StoreStatement statement, int64 version, EntryRow *row)
 {
 	Datum		values[2] = {call->key, Int64GetDatum(version)};
 
-	for (int i = 0; i < ENTRY_MAX_ATTEMPTS; i++)
+	for (int i = 0; i < KEEP_MAX_ATTEMPTS; i++)
 	{
 		if (run_one(call, statement, values, NULL, false, row))
 			return entry_live(row) ? ENTRY_LOCKED : ENTRY_ABSENT;
@@ -345,7 +345,7 @@ entry_upsert(EntryCall *call, StoreStatement statement, Datum value, const Inter
 {
 	bool		created;
 
-	for (int i = 0; i < ENTRY_MAX_ATTEMPTS; i++)
+	for (int i = 0; i < KEEP_MAX_ATTEMPTS; i++)
 	{
 		if (run_insert(call, statement, value, ttl, path, by, &created, row))
 			return created;

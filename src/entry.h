@@ -17,13 +17,6 @@ typedef enum EntryLock
 	ENTRY_STALE					/* live, but of another version; not locked */
 } EntryLock;
 
-/*
- * How often to look again where the entry is never as it was a moment ago.
- * Others may change it all the time, but hardly that often in a row: what does
- * not come to an end is a write that is suppressed.
- */
-#define ENTRY_MAX_ATTEMPTS	20
-
 extern Datum entry_not_applied(EntryCall *call, FunctionCallInfo fcinfo, EntryLock lock,
 							   const EntryRow *row);
 

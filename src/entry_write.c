@@ -59,7 +59,7 @@ create_if_absent(EntryCall *call, FunctionCallInfo fcinfo, Datum value, const In
 {
 	EntryRow	row;
 
-	for (int i = 0; i < ENTRY_MAX_ATTEMPTS; i++)
+	for (int i = 0; i < KEEP_MAX_ATTEMPTS; i++)
 	{
 		bool		there = entry_read(call, &row, false);
 

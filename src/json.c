@@ -69,11 +69,14 @@ append_measured(StringInfo text, char mark, const char *string, int length)
 	appendBinaryStringInfo(text, string, length);
 }
 
+/* where numeric_send() puts the scale */
+#define SCALE_AT	(3 * sizeof(int16))
+
 /* Append a scalar or a key so that no two different ones look the same. */
 static void
 append_canonical(StringInfo text, const JsonbValue *value)
 {
-	char	   *number;
+	bytea	   *number;
 
 	switch (value->type)
 	{
@@ -84,9 +87,17 @@ append_canonical(StringInfo text, const JsonbValue *value)
 			appendStringInfoChar(text, value->val.boolean ? 't' : 'f');
 			break;
 		case jbvNumeric:
-			/* without trailing zeros: equal numbers are the same number */
-			number = numeric_normalize(value->val.numeric);
-			append_measured(text, 'n', number, strlen(number));
+			/*
+			 * As numeric_send() has it: number of digits, weight, sign, scale, and
+			 * digits without zeros at either end.  Equal numbers differ in the
+			 * scale alone, which is left out.
+			 */
+			number = DatumGetByteaP(DirectFunctionCall1(numeric_send,
+														NumericGetDatum(value->val.numeric)));
+			append_measured(text, 'n', VARDATA(number), VARSIZE(number) - VARHDRSZ);
+			memset(text->data + text->len - (VARSIZE(number) - VARHDRSZ) + SCALE_AT, 0,
+				   sizeof(int16));
+			pfree(number);
 			break;
 		case jbvString:
 			append_measured(text, 's', value->val.string.val, value->val.string.len);

@@ -115,7 +115,7 @@ acquire_again(EntryCall *call, const Interval *ttl, EntryRow *row)
 static bool
 try_acquire(EntryCall *call, text *owner, const Interval *ttl, bool *holder, EntryRow *row)
 {
-	for (int i = 0; i < ENTRY_MAX_ATTEMPTS; i++)
+	for (int i = 0; i < KEEP_MAX_ATTEMPTS; i++)
 	{
 		bool		there = entry_read(call, row, false);
 

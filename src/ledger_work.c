@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "ledger_hold.h"
 #include "ledger_work.h"
+#include "subxact.h"
 
 #include "access/xact.h"
 #include "executor/spi.h"
@@ -22,7 +23,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/rls.h"
 
 /* A call that has started over this often has met a rival each time. */
@@ -143,45 +143,39 @@ is_duplicate_id(LedgerWork *work, ErrorData *error)
 	return result;
 }
 
+/* What an attempt in a subtransaction takes. */
+typedef struct Attempt
+{
+	LedgerWork *work;
+	LedgerDecide decide;
+	void	   *arg;
+} Attempt;
+
+static bool
+attempt_and_end(void *arg)
+{
+	Attempt    *it = arg;
+
+	if (!attempt(it->work, it->decide, it->arg))
+		return false;
+	it->work->path->end(it->work);
+	return true;
+}
+
 /* One attempt, of which nothing stays where it returns false. */
 static bool
 attempt_in_subtransaction(LedgerWork *work, LedgerDecide decide, void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	bool		done = false;
+	Attempt		it = {work, decide, arg};
+	bool		done;
+	ErrorData  *error = keep_subxact(attempt_and_end, &it, &done);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (error != NULL)
 	{
-		done = attempt(work, decide, arg);
-		if (done)
-		{
-			work->path->end(work);
-			ReleaseCurrentSubTransaction();
-		}
-		else
-			RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
 		if (!is_duplicate_id(work, error))
 			ReThrowError(error);
 		FreeErrorData(error);
-		done = false;
 	}
-	PG_END_TRY();
 	return done;
 }
 

@@ -14,6 +14,13 @@
 #define KEEP_MAX_PARAMS 12
 
 /*
+ * A call on one row looks again where the row is never as it was a moment ago.
+ * Others may change it all the time, but hardly that often in a row: what does
+ * not come to an end is a write that is suppressed.
+ */
+#define KEEP_MAX_ATTEMPTS 20
+
+/*
  * How a statement draws a version: under the row lock, and with no right on
  * the sequence.  This and the clock are substituted in the text of statements,
  * so that on a table where neither may be called (one distributed by Citus,

@@ -17,6 +17,7 @@
 #include "draw.h"
 #include "error.h"
 #include "request.h"
+#include "subxact.h"
 
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -24,9 +25,6 @@
 #include "utils/lsyscache.h"
 
 #define MAX_KEY_BYTES	1024
-
-/* A rival must come between so often for a call to give up. */
-#define MAX_ATTEMPTS	20
 
 /*
  * Begin a call on the log in argument 0 and the key in argument 1: check,
@@ -226,13 +224,40 @@ resume(RequestCall *call, const RequestWork *work, RequestRow *row)
 	return give(call, REQUEST_RESUME, values, work->lease ? NULL : " nn", row);
 }
 
+/* What take_locked() takes and tells. */
+typedef struct Take
+{
+	RequestCall *call;
+	const RequestWork *work;
+	RequestRow *row;
+	RequestFound found;
+} Take;
+
+/*
+ * Take a record that was to be had a moment ago.  False where it is not, seen
+ * under its lock.
+ */
+static bool
+take_locked(void *arg)
+{
+	Take	   *take = arg;
+
+	if (!run_one(take->call, REQUEST_LOCK, take->row))
+		return false;
+	take->found = find(take->call, take->work, take->row, true);
+	if (take->found == REQUEST_STARTED)
+		return start(take->call, REQUEST_RESTART, take->work, take->row);
+	return take->found == REQUEST_RESUMED && resume(take->call, take->work, take->row);
+}
+
 /*
  * Take the record of a key, if it is to be had.
  *
  * A rival who has inserted the key and not yet committed is waited for, as by
  * any INSERT; so is one who is just finishing a record whose lease is over.  A
  * caller who finds REQUEST_STARTED or REQUEST_RESUMED holds it: row->token is
- * his.
+ * his.  In other cases nothing is locked: a lock that turned out to be for
+ * nothing is given back, else its holder could not finish.
  *
  * Calls tend to be like the one before.  After a new key, insert where there is
  * none, and read only where there is one after all.
@@ -240,9 +265,11 @@ resume(RequestCall *call, const RequestWork *work, RequestRow *row)
 RequestFound
 request_take(RequestCall *call, const RequestWork *work, RequestRow *row)
 {
+	Take		take = {.call = call, .work = work, .row = row};
+
 	if (call->opt->last_was_new && create(call, REQUEST_INSERT_UNSEEN, work, row))
 		return REQUEST_STARTED;
-	for (int i = 0; i < MAX_ATTEMPTS; i++)
+	for (int i = 0; i < KEEP_MAX_ATTEMPTS; i++)
 	{
 		RequestFound found;
 
@@ -257,14 +284,8 @@ request_take(RequestCall *call, const RequestWork *work, RequestRow *row)
 		found = find(call, work, row, false);
 		if (found == REQUEST_BUSY || found == REQUEST_HAS_OUTCOME)
 			return found;
-		if (!run_one(call, REQUEST_LOCK, row))
-			continue;
-		found = find(call, work, row, true);
-		if (found == REQUEST_BUSY || found == REQUEST_HAS_OUTCOME)
-			return found;
-		if (found == REQUEST_STARTED ? start(call, REQUEST_RESTART, work, row)
-			: resume(call, work, row))
-			return found;
+		if (keep_subxact_or_rethrow(take_locked, &take))
+			return take.found;
 	}
 	keep_suppressed(call->table->relid, "record");
 }

@@ -5,7 +5,8 @@
  * Every call on a saga locks its row first and reads the clock then, so that
  * calls on one saga come one after the other.  Whoever changes one of its steps
  * writes its row as well: a transaction with an older snapshot then gets 40001
- * from the lock, and never works from steps as they were.
+ * from the lock, and never works from steps as they were.  (A tombstone needs
+ * none: no decision rests on one, but that of another of the same name.)
  *
  * While a saga is being compensated, waits_for and due_at say what comes next
  * and when; saga_settle() keeps them right.
@@ -150,7 +151,7 @@ saga_read(SagaCall *call, SagaStatement statement, text *id, Saga *saga)
 void
 saga_lock(SagaCall *call, text *id, Saga *saga)
 {
-	for (int i = 0; i < SAGA_MAX_ATTEMPTS; i++)
+	for (int i = 0; i < KEEP_MAX_ATTEMPTS; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (saga_read(call, SAGA_LOCK, id, saga))
@@ -229,6 +230,7 @@ step_row(SagaStep *step)
 	step->token = DatumGetInt64(column_at(0, STEP_COL_TOKEN, &isnull));
 	step->lease_until = time_at(0, STEP_COL_LEASE_UNTIL, DT_NOBEGIN);
 	step->attempts = DatumGetInt32(column_at(0, STEP_COL_ATTEMPTS, &isnull));
+	step->attempts = Min(Max(step->attempts, 0), PG_INT32_MAX - 1);
 	step->retry_at = time_at(0, STEP_COL_RETRY_AT, DT_NOBEGIN);
 }
 
@@ -255,9 +257,12 @@ saga_step_find(SagaCall *call, const Saga *saga, text *id, SagaStep *step)
 						text_to_cstring(id))));
 }
 
-/* Store a new step; false where there is one of that name. */
+/*
+ * Store a new step; false where there is one of that name.  Its token is told
+ * where wanted.
+ */
 bool
-saga_step_insert(SagaCall *call, const Saga *saga, const SagaStep *step)
+saga_step_insert(SagaCall *call, const Saga *saga, const SagaStep *step, int64 *token)
 {
 	Datum		values[11];
 	char		nulls[] = "           ";
@@ -280,7 +285,7 @@ saga_step_insert(SagaCall *call, const Saga *saga, const SagaStep *step)
 	nulls[7] = step->args ? ' ' : 'n';
 	nulls[8] = step->result ? ' ' : 'n';
 	nulls[9] = lease ? ' ' : 'n';
-	return saga_step_run(call, STEP_INSERT, values, nulls, NULL);
+	return saga_step_run(call, STEP_INSERT, values, nulls, token);
 }
 
 /* Run a statement that writes one step and returns its token; was there one? */

@@ -15,9 +15,6 @@
 
 #define SAGA_MAX_NAME	1024	/* bytes of a saga, a step, a worker, a label */
 
-/* A rival must come between so often for a call to give up. */
-#define SAGA_MAX_ATTEMPTS	20
-
 /* A call on a saga log; SPI is connected until its end. */
 typedef struct SagaCall
 {
@@ -74,7 +71,8 @@ extern int	saga_pending_remote(SagaCall *call, const Saga *saga);
 extern bool saga_step_is(const SagaStep *step, const char *status);
 extern bool saga_step_read(SagaCall *call, const Saga *saga, text *id, SagaStep *step);
 extern void saga_step_find(SagaCall *call, const Saga *saga, text *id, SagaStep *step);
-extern bool saga_step_insert(SagaCall *call, const Saga *saga, const SagaStep *step);
+extern bool saga_step_insert(SagaCall *call, const Saga *saga, const SagaStep *step,
+							 int64 *token);
 extern bool saga_step_run(SagaCall *call, StepStatement statement, Datum *values,
 						  const char *nulls, int64 *token);
 extern bool saga_step_compensated(SagaCall *call, const Saga *saga, const SagaStep *step,

@@ -16,15 +16,13 @@
 #include "result.h"
 #include "routine.h"
 #include "saga.h"
+#include "subxact.h"
 
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(keep_compensate_saga);
@@ -39,6 +37,9 @@ PG_FUNCTION_INFO_V1(keep_resume_saga);
 /* so many are looked at for each one that is wanted, as others may hold some */
 #define LOOK_FACTOR	10
 
+/* so long rests a saga that run_due_compensations() can do nothing about */
+#define POSTPONE_USECS	(INT64CONST(60) * USECS_PER_SEC)
+
 /* For whom compensations are run. */
 typedef enum BackMode
 {
@@ -47,30 +48,20 @@ typedef enum BackMode
 	BACK_DUE					/* the same, and no saga keeps others waiting */
 } BackMode;
 
-/* Does the error come from rivals or a lack of resources, and may be gone soon? */
+/*
+ * Is the error one that says nothing about the compensation, but something
+ * about rivals, the server or the user's patience?
+ */
 static bool
-is_of_others(const ErrorData *error)
+passes_through(const ErrorData *error)
 {
 	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
 	return category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
 		category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_OPERATOR_INTERVENTION ||
 		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 }
-
-/* Is it a cancel, or the like? */
-static bool
-is_of_user(const ErrorData *error)
-{
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
-}
-
-/* What an error is about. */
-typedef struct CompensationPlace
-{
-	const Saga *saga;
-	const SagaStep *step;
-} CompensationPlace;
 
 /* What a compensation is called with: {"args": …, "result": …} */
 static Jsonb *
@@ -94,111 +85,79 @@ compensation_of(const SagaCall *call, const SagaStep *step)
 	return fn;
 }
 
+/* A compensation that is to be run. */
+typedef struct Compensation
+{
+	SagaCall   *call;
+	Saga	   *saga;
+	SagaStep   *step;
+	BackMode	mode;
+} Compensation;
+
+/* Where an error came from. */
+static void
+compensation_context(void *arg)
+{
+	const Compensation *it = arg;
+
+	errcontext("compensation of step \"%s\" of saga \"%s\"",
+			   text_to_cstring(it->step->id), text_to_cstring(it->saga->id));
+}
+
 /*
  * Run a compensation and record it; the saga's lock is held.
  *
  * While it runs its step is marked, for nobody but this transaction to see: see
  * go_back_one().
  */
-static void
-compensate(SagaCall *call, Saga *saga, const SagaStep *step, bool commits)
+static bool
+compensate(void *arg)
 {
-	Datum		mark[5] = {PointerGetDatum(saga->id), PointerGetDatum(step->id), 0, 0,
+	Compensation *it = arg;
+	SagaCall   *call = it->call;
+	Datum		mark[5] = {PointerGetDatum(it->saga->id), PointerGetDatum(it->step->id), 0, 0,
 	TimestampTzGetDatum(call->now)};
-	Oid			fn = compensation_of(call, step);
+	Oid			fn = compensation_of(call, it->step);
 	Saga		after;
 	Datum		result;
 	bool		isnull;
 
 	if (!saga_step_run(call, STEP_CLAIM, mark, "  nn ", NULL))
 		keep_suppressed(call->steps->relid, "step");
-	result = keep_routine_call(fn, JsonbPGetDatum(compensation_args(step)), &isnull);
+	result = keep_routine_call(fn, JsonbPGetDatum(compensation_args(it->step)), &isnull);
 
 	/* it may have done anything, even to our tables */
 	saga_open(call);
-	if (!saga_read(call, SAGA_READ, saga->id, &after) ||
+	if (!saga_read(call, SAGA_READ, it->saga->id, &after) ||
 		!saga_is(&after, SAGA_COMPENSATING) ||
-		!saga_step_compensated(call, &after, step, isnull ? NULL : DatumGetJsonbP(result)))
+		!saga_step_compensated(call, &after, it->step, isnull ? NULL : DatumGetJsonbP(result)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the compensation of step \"%s\" has changed its own saga",
-						text_to_cstring(step->id))));
+						text_to_cstring(it->step->id))));
 	/* what is deferred would fail in the commit, where nobody could count it */
-	if (commits && SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
+	if (it->mode != BACK_IN_TRANSACTION &&
+		SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not check deferred constraints");
-	after.id = saga->id;
-	*saga = after;
-}
-
-/* Where an error came from. */
-static void
-compensation_context(void *arg)
-{
-	const CompensationPlace *place = arg;
-
-	errcontext("compensation of step \"%s\" of saga \"%s\"",
-			   text_to_cstring(place->step->id), text_to_cstring(place->saga->id));
+	after.id = it->saga->id;
+	*it->saga = after;
+	return true;
 }
 
 /*
- * The same in a subtransaction.  NULL: it is done; else what was wrong, and
- * nothing of it stays.  Errors that say nothing about the compensation pass
- * through; with BACK_DUE those of others do not, but are told by *transient.
- */
-static const char *
-try_compensate(SagaCall *call, Saga *saga, const SagaStep *step, BackMode mode,
-			   bool *transient)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile message = NULL;
-
-	*transient = false;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		compensate(call, saga, step, mode != BACK_IN_TRANSACTION);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		*transient = is_of_others(error);
-		if (is_of_user(error) || (*transient && mode != BACK_DUE))
-			ReThrowError(error);
-		message = psprintf("%s: %s", unpack_sql_state(error->sqlerrcode),
-						   error->message ? error->message : "");
-		FreeErrorData(error);
-		saga_open(call);
-	}
-	PG_END_TRY();
-	return message;
-}
-
-/*
- * Run the compensation that comes next; is it done?  Where it fails, that is
- * recorded.  With BACK_DUE one that may not be run counts as one that has
- * failed, and one that others are in the way of is left for another time; else
- * both are errors.
+ * Run the compensation that comes next, in a subtransaction; is it done?  Where
+ * it fails, that is recorded.  Errors that say nothing about it pass through;
+ * so does one that it may not be run, but with BACK_DUE, where that counts as
+ * having failed.
  */
 static bool
 go_back_one(SagaCall *call, Saga *saga, SagaStep *step, BackMode mode)
 {
-	CompensationPlace place = {saga, step};
-	ErrorContextCallback context = {.callback = compensation_context, .arg = &place,
+	Compensation it = {call, saga, step, mode};
+	ErrorContextCallback context = {.callback = compensation_context, .arg = &it,
 	.previous = error_context_stack};
-	const char *error;
-	bool		transient;
+	ErrorData  *error;
+	bool		done;
 
 	if (saga_step_is(step, STEP_IS_COMPENSATING))
 		ereport(ERROR,
@@ -208,17 +167,19 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, BackMode mode)
 	error_context_stack = &context;
 	if (mode != BACK_DUE)
 		(void) compensation_of(call, step);
-	error = try_compensate(call, saga, step, mode, &transient);
-	call->now = keep_clock_now();
+	error = keep_subxact(compensate, &it, &done);
 	error_context_stack = context.previous;
-	if (error != NULL && transient)
-		ereport(WARNING,
-				(errmsg("could not compensate step \"%s\" of saga \"%s\" for now",
-						text_to_cstring(step->id), text_to_cstring(saga->id)),
-				 errdetail_internal("%s", error)));
-	else if (error != NULL)
-		saga_step_failed(call, saga, step, error);
-	return error == NULL;
+	if (error != NULL && passes_through(error))
+		ReThrowError(error);
+	call->now = keep_clock_now();
+	if (error != NULL)
+	{
+		saga_open(call);
+		saga_step_failed(call, saga, step,
+						 psprintf("%s: %s", unpack_sql_state(error->sqlerrcode),
+								  error->message ? error->message : ""));
+	}
+	return done;
 }
 
 /*
@@ -387,27 +348,69 @@ add_due(List *ids, SagaCall *call, const char *waits_for, int64 max)
 	return ids;
 }
 
+/* A saga that was due, and what came of it. */
+typedef struct DueSaga
+{
+	SagaCall   *call;
+	text	   *id;
+	bool		postpone;		/* do not compensate: let it rest */
+	bool		due;			/* was it, still? */
+	bool		more;			/* is there more to do at once? */
+} DueSaga;
+
+/* Compensate it, once, unless another is at work on it or has done so. */
+static bool
+run_due_once(void *arg)
+{
+	DueSaga    *it = arg;
+	SagaCall   *call = it->call;
+	Saga		saga;
+
+	it->due = saga_read(call, SAGA_LOCK_FREE, it->id, &saga) &&
+		saga.waits_for != NULL && saga.due <= call->now;
+	it->more = it->due && !it->postpone && go_back(call, &saga, 1, BACK_DUE);
+	if (it->due && it->postpone)
+	{
+		saga.due = call->now + POSTPONE_USECS;
+		saga_write(call, &saga);
+	}
+	return true;
+}
+
 /*
- * Compensate a saga that was due, unless another is at work on it or has done
- * so; a transaction for each compensation.  Was there anything to do?
+ * Compensate a saga that was due, a transaction for each compensation.  Was
+ * there anything to do?  What goes wrong beyond its compensations is a warning,
+ * and it rests for a while, so that the others get their turn.
  */
 static bool
 run_due(SagaCall *call, text *id)
 {
-	Saga		saga;
-	bool		due;
-	bool		more = false;
+	DueSaga		it = {.call = call, .id = id};
 
 	do
 	{
+		ErrorData  *error;
+		bool		done;
+
 		begin_transaction(call, DUE_PROCEDURE);
-		due = saga_read(call, SAGA_LOCK_FREE, id, &saga) &&
-			saga.waits_for != NULL && saga.due <= call->now;
-		if (due)
-			more = go_back(call, &saga, 1, BACK_DUE);
+		error = keep_subxact(run_due_once, &it, &done);
+		if (error != NULL)
+		{
+			if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+				ReThrowError(error);
+			ereport(WARNING,
+					(errmsg("could not compensate saga \"%s\" for now", text_to_cstring(id)),
+					 errdetail_internal("%s: %s", unpack_sql_state(error->sqlerrcode),
+										error->message ? error->message : ""),
+					 error->context ? errcontext("%s", error->context) : 0));
+			it.postpone = true;
+			saga_open(call);
+			(void) keep_subxact(run_due_once, &it, &done);
+			it.due = it.more = false;
+		}
 		commit_transaction();
-	} while (due && more);
-	return due;
+	} while (it.more);
+	return it.due;
 }
 
 /*
@@ -416,8 +419,8 @@ run_due(SagaCall *call, text *id)
  * As run_compensations(), for up to "max" sagas that are due: running ones past
  * their deadline, and those whose next compensation is a local one.  Sagas that
  * others are at work on are passed over.  No saga keeps the others waiting: a
- * compensation that may not be run counts as one that has failed, and one that
- * rivals are in the way of is left for another time, with a warning.
+ * compensation that may not be run counts as one that has failed, and what goes
+ * wrong otherwise is a warning.
  */
 Datum
 keep_run_due_compensations(PG_FUNCTION_ARGS)

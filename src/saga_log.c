@@ -94,6 +94,8 @@ saga_check_shape(Relation rel)
 	static const char *const key[] = {"saga"};
 	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
 
+	if (flaw == NULL && !RelationIsPermanent(rel))
+		flaw = "It is unlogged: a crash would empty it.";
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on column \"saga\" alone.";
 	return flaw;
@@ -126,6 +128,8 @@ steps_check_shape(Relation rel)
 	static const char *const key[] = {"saga", "step"};
 	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
 
+	if (flaw == NULL && !RelationIsPermanent(rel))
+		flaw = "It is unlogged: a crash would empty it.";
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on columns \"saga\" and \"step\".";
 	if (flaw == NULL)
@@ -411,19 +415,16 @@ keep_allow_saga_function(PG_FUNCTION_ARGS)
 }
 
 /*
- * Refuse a function that may not be run for this log: not (jsonb) returns jsonb
- * (22023), not allowed by the log's owner, or the user may not execute it
- * (42501).
+ * Refuse a function that may not be run for this log: not allowed by the log's
+ * owner, or the user may not execute it (42501), or it is not (jsonb) returns
+ * jsonb (22023).
  */
 void
 saga_check_function(const KeepTable *sagas, Oid fn)
 {
-	const SagaFunction *function;
-	const char *name;
+	const char *name = keep_routine_name(fn);
+	const SagaFunction *function = find_function(sagas->options, name);
 
-	keep_routine_check_shape(fn);
-	name = keep_routine_name(fn);
-	function = find_function(sagas->options, name);
 	if (function == NULL || strcmp(function->owner, keep_routine_owner(fn)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

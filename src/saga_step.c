@@ -7,7 +7,6 @@
 
 #include "arg.h"
 #include "clock.h"
-#include "draw.h"
 #include "error.h"
 #include "result.h"
 #include "routine.h"
@@ -81,14 +80,15 @@ keep_begin_saga(PG_FUNCTION_ARGS)
 	const Interval *span = keep_arg_span(fcinfo, 2, "deadline");
 
 	saga_begin(&call, fcinfo, "keep.begin_saga()", CREATE_RIGHTS, WRITE_RIGHTS);
-	for (int i = 0; i < SAGA_MAX_ATTEMPTS; i++)
+	for (int i = 0; i < KEEP_MAX_ATTEMPTS; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (saga_read(&call, SAGA_READ, id, &saga))
 		{
 			if (saga_is(&saga, SAGA_RUNNING) && saga.deadline <= call.now)
 			{
-				saga_lock(&call, id, &saga);
+				if (!saga_read(&call, SAGA_LOCK, id, &saga))
+					continue;
 				(void) saga_overdue(&call, &saga);
 			}
 			return saga_state_result(&call, saga.state);
@@ -136,7 +136,7 @@ find_step(SagaCall *call, text *id, Saga *saga, const SagaStep *wanted, SagaStep
 		SagaStep	tombstone = {.id = wanted->id, .kind = wanted->kind,
 		.status = STEP_IS_REFUSED, .lease_until = DT_NOBEGIN};
 
-		if (!saga_step_insert(call, saga, &tombstone))
+		if (!saga_step_insert(call, saga, &tombstone, NULL))
 			keep_suppressed(call->steps->relid, "step");
 		return STEP_REFUSED;
 	}
@@ -190,7 +190,7 @@ store_local_step(SagaCall *call, Saga *saga, SagaStep *step)
 	saga->steps++;
 	step->status = STEP_IS_DONE;
 	step->lease_until = DT_NOBEGIN;
-	if (saga_is(saga, SAGA_RUNNING) && saga_step_insert(call, saga, step))
+	if (saga_is(saga, SAGA_RUNNING) && saga_step_insert(call, saga, step, NULL))
 		saga_write(call, saga);
 	else if (saga_is(saga, SAGA_RUNNING) && !saga_step_read(call, saga, step->id, &known))
 		keep_suppressed(call->steps->relid, "step");
@@ -199,6 +199,16 @@ store_local_step(SagaCall *call, Saga *saga, SagaStep *step)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the action of step \"%s\" has ended its own saga or run its own step",
 						text_to_cstring(step->id))));
+}
+
+/* The name of a function argument of the right shape (22023), or NULL. */
+static char *
+routine_arg(FunctionCallInfo fcinfo, int argno)
+{
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	keep_routine_check_shape(PG_GETARG_OID(argno));
+	return keep_routine_name(PG_GETARG_OID(argno));
 }
 
 /*
@@ -227,22 +237,19 @@ keep_run_step(PG_FUNCTION_ARGS)
 	keep_arg_require(fcinfo, 3, "action");
 	keep_arg_require(fcinfo, 4, "args");
 	wanted.args = PG_GETARG_JSONB_P(4);
+	wanted.action = routine_arg(fcinfo, 3);
+	wanted.compensation = routine_arg(fcinfo, 5);
 	saga_begin(&call, fcinfo, "keep.run_step()", WRITE_RIGHTS, CREATE_RIGHTS);
-	saga_check_function(call.sagas, PG_GETARG_OID(3));
-	wanted.action = keep_routine_name(PG_GETARG_OID(3));
-	if (!PG_ARGISNULL(5))
-	{
-		saga_check_function(call.sagas, PG_GETARG_OID(5));
-		wanted.compensation = keep_routine_name(PG_GETARG_OID(5));
-	}
 
 	found = find_step(&call, id, &saga, &wanted, &step);
 	if (found == STEP_REFUSED)
 		return run_step_result(&call, fcinfo, "refused", NULL, false);
 	if (found == STEP_KNOWN)
 		return run_step_result(&call, fcinfo, "done", step.result, true);
-	/* again: it may have had to wait for the saga's lock */
+	/* now that the lock is held, which may have had to be waited for */
 	saga_check_function(call.sagas, PG_GETARG_OID(3));
+	if (!PG_ARGISNULL(5))
+		saga_check_function(call.sagas, PG_GETARG_OID(5));
 	result = keep_routine_call(PG_GETARG_OID(3), JsonbPGetDatum(wanted.args), &isnull);
 	wanted.result = isnull ? NULL : DatumGetJsonbP(result);
 	store_local_step(&call, &saga, &wanted);
@@ -283,13 +290,9 @@ enter(SagaCall *call, Saga *saga, SagaStep *wanted, bool known, TimestampTz unti
 	}
 	else
 	{
-		SagaStep	step;
-
 		saga->steps++;
-		if (!saga_step_insert(call, saga, wanted) ||
-			!saga_step_read(call, saga, wanted->id, &step))
+		if (!saga_step_insert(call, saga, wanted, &token))
 			keep_suppressed(call->steps->relid, "step");
-		token = step.token;
 	}
 	saga_write(call, saga);
 	return token;
