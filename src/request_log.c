@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "arg.h"
+#include "as_owner.h"
 #include "clock.h"
 #include "compat.h"
 #include "json.h"
@@ -158,7 +159,7 @@ request_check_shape(Relation rel)
 	static const char *const key[] = {"key"};
 	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
 
-	if (flaw == NULL && !RelationIsPermanent(rel))
+	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		flaw = "It is unlogged: a crash would empty it.";
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on column \"key\" alone.";
@@ -208,13 +209,16 @@ cap_retention(Relation rel, const Interval *retain)
 	Oid			types[2] = {INTERVALOID, TIMESTAMPTZOID};
 	Datum		values[2] = {IntervalPGetDatum(retain), TimestampTzGetDatum(keep_clock_now())};
 	const char *end = "COALESCE(finished_at, $2) OPERATOR(pg_catalog.+) $1";
+	KeepAsOwner state;
 
+	keep_as_owner_begin(&state, RelationGetRelid(rel));
 	SPI_connect();
 	if (SPI_execute_with_args(psprintf("UPDATE %s SET reap_at = %s WHERE reap_at IS NULL"
 									   " OR reap_at OPERATOR(pg_catalog.>) (%s)", table, end, end),
 							  2, types, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not cap the retention in %s", table);
 	SPI_finish();
+	keep_as_owner_end(&state);
 }
 
 /* KeepKind.normal_options: options checked, in the form that is kept. */

@@ -60,39 +60,39 @@ saga_is(const Saga *saga, const char *state)
 	return strcmp(saga->state, state) == 0;
 }
 
-/* A column of the n-th row that the last statement returned. */
+/* A column of the row that the last statement returned. */
 static Datum
-column_at(uint64 n, int column, bool *isnull)
+column_at(int column, bool *isnull)
 {
-	return SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc, column + 1, isnull);
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column + 1, isnull);
 }
 
 /* The same as a string, NULL for null. */
 static const char *
-string_at(uint64 n, int column)
+string_at(int column)
 {
 	bool		isnull;
-	Datum		value = column_at(n, column, &isnull);
+	Datum		value = column_at(column, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
 /* The same as a time, "none" for null. */
 static TimestampTz
-time_at(uint64 n, int column, TimestampTz none)
+time_at(int column, TimestampTz none)
 {
 	bool		isnull;
-	Datum		value = column_at(n, column, &isnull);
+	Datum		value = column_at(column, &isnull);
 
 	return isnull ? none : DatumGetTimestampTz(value);
 }
 
 /* The same as JSON, NULL for null. */
 static Jsonb *
-json_at(uint64 n, int column)
+json_at(int column)
 {
 	bool		isnull;
-	Datum		value = column_at(n, column, &isnull);
+	Datum		value = column_at(column, &isnull);
 
 	return isnull ? NULL : DatumGetJsonbP(value);
 }
@@ -116,19 +116,42 @@ known_word(const char *word)
 			 errmsg("unknown state of a saga: \"%s\"", word)));
 }
 
-/* The n-th saga that the last statement returned. */
-void
-saga_row_at(uint64 n, Saga *saga)
+/* The saga that the last statement returned. */
+static void
+saga_row(Saga *saga)
 {
 	bool		isnull;
 
-	saga->id = DatumGetTextPCopy(column_at(n, SAGA_COL_SAGA, &isnull));
-	saga->state = known_word(string_at(n, SAGA_COL_STATE));
-	saga->last_place = DatumGetInt64(column_at(n, SAGA_COL_LAST_PLACE, &isnull));
-	saga->steps = DatumGetInt32(column_at(n, SAGA_COL_STEPS, &isnull));
-	saga->deadline = time_at(n, SAGA_COL_DEADLINE, DT_NOEND);
-	saga->waits_for = known_word(string_at(n, SAGA_COL_WAITS_FOR));
-	saga->due = time_at(n, SAGA_COL_DUE, DT_NOEND);
+	saga->id = DatumGetTextPCopy(column_at(SAGA_COL_SAGA, &isnull));
+	saga->state = known_word(string_at(SAGA_COL_STATE));
+	saga->last_place = DatumGetInt64(column_at(SAGA_COL_LAST_PLACE, &isnull));
+	saga->steps = DatumGetInt32(column_at(SAGA_COL_STEPS, &isnull));
+	saga->deadline = time_at(SAGA_COL_DEADLINE, DT_NOEND);
+	saga->waits_for = known_word(string_at(SAGA_COL_WAITS_FOR));
+	saga->due = time_at(SAGA_COL_DUE, DT_NOEND);
+}
+
+/*
+ * The names of sagas that are due for a reason, without the first "offset", in
+ * "context".  Not locked: others may be at them, and what the rows say is to be
+ * looked at when they are.
+ */
+List *
+saga_due_ids(SagaCall *call, MemoryContext context, const char *waits_for, int64 offset,
+			 int64 max)
+{
+	Datum		values[4] = {CStringGetTextDatum(waits_for),
+	TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(offset), Int64GetDatum(max)};
+	uint64		count = keep_run(call->sagas, SAGA_DUE, values, NULL, false);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	List	   *ids = NIL;
+	bool		isnull;
+
+	for (uint64 n = 0; n < count; n++)
+		ids = lappend(ids, DatumGetTextPCopy(SPI_getbinval(SPI_tuptable->vals[n],
+														   SPI_tuptable->tupdesc, 1, &isnull)));
+	MemoryContextSwitchTo(old);
+	return ids;
 }
 
 /* Read a saga by a statement that takes its name alone; is there one? */
@@ -139,7 +162,7 @@ saga_read(SagaCall *call, SagaStatement statement, text *id, Saga *saga)
 
 	if (keep_run(call->sagas, statement, &value, NULL, false) == 0)
 		return false;
-	saga_row_at(0, saga);
+	saga_row(saga);
 	call->now = keep_clock_now();
 	return true;
 }
@@ -220,18 +243,18 @@ step_row(SagaStep *step)
 {
 	bool		isnull;
 
-	step->id = DatumGetTextPCopy(column_at(0, STEP_COL_STEP, &isnull));
-	step->kind = string_at(0, STEP_COL_KIND);
-	step->status = string_at(0, STEP_COL_STATUS);
-	step->action = string_at(0, STEP_COL_ACTION);
-	step->compensation = string_at(0, STEP_COL_COMPENSATION);
-	step->args = json_at(0, STEP_COL_ARGS);
-	step->result = json_at(0, STEP_COL_RESULT);
-	step->token = DatumGetInt64(column_at(0, STEP_COL_TOKEN, &isnull));
-	step->lease_until = time_at(0, STEP_COL_LEASE_UNTIL, DT_NOBEGIN);
-	step->attempts = DatumGetInt32(column_at(0, STEP_COL_ATTEMPTS, &isnull));
+	step->id = DatumGetTextPCopy(column_at(STEP_COL_STEP, &isnull));
+	step->kind = string_at(STEP_COL_KIND);
+	step->status = string_at(STEP_COL_STATUS);
+	step->action = string_at(STEP_COL_ACTION);
+	step->compensation = string_at(STEP_COL_COMPENSATION);
+	step->args = json_at(STEP_COL_ARGS);
+	step->result = json_at(STEP_COL_RESULT);
+	step->token = DatumGetInt64(column_at(STEP_COL_TOKEN, &isnull));
+	step->lease_until = time_at(STEP_COL_LEASE_UNTIL, DT_NOBEGIN);
+	step->attempts = DatumGetInt32(column_at(STEP_COL_ATTEMPTS, &isnull));
 	step->attempts = Min(Max(step->attempts, 0), PG_INT32_MAX - 1);
-	step->retry_at = time_at(0, STEP_COL_RETRY_AT, DT_NOBEGIN);
+	step->retry_at = time_at(STEP_COL_RETRY_AT, DT_NOBEGIN);
 }
 
 /* Read a step of a locked saga; is there one? */
@@ -301,7 +324,7 @@ saga_step_run(SagaCall *call, StepStatement statement, Datum *values, const char
 		!keep_returned(2, DatumGetTextPP(values[0])))
 		keep_suppressed(call->steps->relid, "step");
 	if (token != NULL)
-		*token = DatumGetInt64(column_at(0, 2, &isnull));
+		*token = DatumGetInt64(column_at(2, &isnull));
 	return true;
 }
 

@@ -59,7 +59,8 @@ extern void saga_begin(SagaCall *call, FunctionCallInfo fcinfo, const char *func
 extern void saga_open(SagaCall *call);
 extern bool saga_is(const Saga *saga, const char *state);
 extern bool saga_read(SagaCall *call, SagaStatement statement, text *id, Saga *saga);
-extern void saga_row_at(uint64 n, Saga *saga);
+extern List *saga_due_ids(SagaCall *call, MemoryContext context, const char *waits_for,
+						  int64 offset, int64 max);
 extern void saga_lock(SagaCall *call, text *id, Saga *saga);
 extern void saga_write(SagaCall *call, const Saga *saga);
 extern bool saga_overdue(SagaCall *call, Saga *saga);

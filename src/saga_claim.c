@@ -8,6 +8,7 @@
 #include "arg.h"
 #include "clock.h"
 #include "saga.h"
+#include "subxact.h"
 
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -20,78 +21,31 @@ PG_FUNCTION_INFO_V1(keep_finish_compensation);
 
 #define RIGHTS	(ACL_SELECT | ACL_UPDATE)
 
-/* so many are looked at for each one that is wanted, as others may hold some */
-#define LOOK_FACTOR	10
-
-/* What becomes of a saga that is due. */
-typedef bool (*DueHandler) (SagaCall *call, Saga *saga, void *arg);
-
-/*
- * Handle up to "max" sagas that are due for a reason, locked in ascending order
- * of names; those that others hold are passed over.  Where others hold all that
- * was looked at, look at twice as many.  Returns how many were handled.
- */
-static int
-handle_due(SagaCall *call, const char *waits_for, int max, DueHandler handler, void *arg)
-{
-	Datum		values[4] = {CStringGetTextDatum(waits_for),
-		TimestampTzGetDatum(keep_clock_now()), Int64GetDatum((int64) max * LOOK_FACTOR),
-	Int64GetDatum(max)};
-	Datum		more[4] = {values[0], values[1], 0, Int64GetDatum(1)};
-	Saga	   *sagas;
-	int			count;
-	int			handled = 0;
-
-	while ((count = (int) keep_run(call->sagas, SAGA_LOCK_DUE, values, NULL, false)) == 0)
-	{
-		CHECK_FOR_INTERRUPTS();
-		more[2] = values[2];
-		if (keep_run(call->sagas, SAGA_DUE, more, NULL, false) == 0)
-			return 0;
-		values[2] = Int64GetDatum(DatumGetInt64(values[2]) * 2);
-	}
-	sagas = palloc(sizeof(Saga) * count);
-	for (int i = 0; i < count; i++)
-		saga_row_at(i, &sagas[i]);
-	call->now = keep_clock_now();
-	for (int i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		handled += handler(call, &sagas[i], arg) ? 1 : 0;
-	}
-	return handled;
-}
-
-/* A saga past its deadline: it is to be compensated from now on. */
-static bool
-handle_overdue(SagaCall *call, Saga *saga, void *arg)
-{
-	return saga_overdue(call, saga);
-}
-
-/* What keep.claim_compensations() was asked for. */
+/* What keep.claim_compensations() was asked for, and the saga at hand. */
 typedef struct Claim
 {
+	SagaCall   *call;
 	ReturnSetInfo *rsinfo;
 	text	   *worker;
 	const Interval *lease;
+	text	   *id;
+	bool		handled;
 } Claim;
 
-/* A saga whose next compensation is a remote one: give it to the worker. */
-static bool
-handle_remote(SagaCall *call, Saga *saga, void *arg)
+/* Give the next compensation of the saga to the worker, if it is a remote one. */
+static void
+claim_next(Claim *claim, Saga *saga)
 {
-	Claim	   *claim = arg;
+	SagaCall   *call = claim->call;
 	SagaStep	step;
 	TimestampTz until = keep_clock_after(call->now, claim->lease);
 	Datum		values[6];
 	bool		nulls[6] = {false};
 	int64		token;
-	bool		is_remote;
 
-	is_remote = saga_settle(call, saga, &step) &&
+	claim->handled = saga_settle(call, saga, &step) &&
 		strcmp(saga->waits_for, SAGA_FOR_REMOTE) == 0 && saga->due <= call->now;
-	if (is_remote)
+	if (claim->handled)
 	{
 		values[0] = PointerGetDatum(saga->id);
 		values[1] = PointerGetDatum(step.id);
@@ -101,17 +55,79 @@ handle_remote(SagaCall *call, Saga *saga, void *arg)
 		if (!saga_step_run(call, STEP_CLAIM, values, NULL, &token))
 			keep_suppressed(call->steps->relid, "step");
 		saga->due = until;
-
-		values[2] = CStringGetTextDatum(step.compensation);
-		values[3] = PointerGetDatum(step.args);
-		values[4] = PointerGetDatum(step.result);
-		values[5] = Int64GetDatum(token);
-		nulls[3] = step.args == NULL;
-		nulls[4] = step.result == NULL;
-		tuplestore_putvalues(claim->rsinfo->setResult, claim->rsinfo->setDesc, values, nulls);
 	}
 	saga_write(call, saga);
-	return is_remote;
+	if (!claim->handled)
+		return;
+	values[2] = CStringGetTextDatum(step.compensation);
+	values[3] = PointerGetDatum(step.args);
+	values[4] = PointerGetDatum(step.result);
+	values[5] = Int64GetDatum(token);
+	nulls[3] = step.args == NULL;
+	nulls[4] = step.result == NULL;
+	tuplestore_putvalues(claim->rsinfo->setResult, claim->rsinfo->setDesc, values, nulls);
+}
+
+/*
+ * Look after a saga that was due; false where another is at work on it or has
+ * done so.  claim->handled says whether it counts as one of those wanted.
+ */
+static bool
+claim_saga(void *arg)
+{
+	Claim	   *claim = arg;
+	SagaCall   *call = claim->call;
+	Saga		saga;
+
+	if (!saga_read(call, SAGA_LOCK_FREE, claim->id, &saga))
+		return false;
+	claim->handled = saga_overdue(call, &saga);
+	if (claim->handled)
+		return true;
+	if (!saga_is(&saga, SAGA_COMPENSATING) || saga.due > call->now)
+		return false;
+	claim_next(claim, &saga);
+	return true;
+}
+
+/*
+ * Look after up to "max" sagas that are due for a reason.  Each in a
+ * subtransaction: what goes wrong with one is a warning, and no saga keeps the
+ * others from being looked after.
+ */
+static void
+claim_due(Claim *claim, const char *waits_for, int max)
+{
+	int64		passed = 0;
+	List	   *ids;
+
+	while (max > 0 && (ids = saga_due_ids(claim->call, CurrentMemoryContext, waits_for, passed,
+										  max)) != NIL)
+	{
+		ListCell   *cell;
+
+		foreach(cell, ids)
+		{
+			ErrorData  *error;
+			bool		done;
+
+			CHECK_FOR_INTERRUPTS();
+			claim->id = lfirst(cell);
+			error = keep_subxact(claim_saga, claim, &done);
+			if (error != NULL && keep_passes_through(error))
+				ReThrowError(error);
+			if (error != NULL)
+				ereport(WARNING,
+						(errmsg("could not claim a compensation of saga \"%s\"",
+								text_to_cstring(claim->id)),
+						 errdetail_internal("%s: %s", unpack_sql_state(error->sqlerrcode),
+											error->message ? error->message : "")));
+			if (!done)
+				passed++;
+			else if (claim->handled && --max == 0)
+				break;
+		}
+	}
 }
 
 /*
@@ -135,10 +151,11 @@ keep_claim_compensations(PG_FUNCTION_ARGS)
 	keep_arg_require(fcinfo, 3, "lease");
 	claim.lease = keep_arg_span(fcinfo, 3, "lease");
 	claim.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	claim.call = &call;
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	saga_begin(&call, fcinfo, "keep.claim_compensations()", RIGHTS, RIGHTS);
-	(void) handle_due(&call, SAGA_FOR_DEADLINE, max, handle_overdue, NULL);
-	(void) handle_due(&call, SAGA_FOR_REMOTE, max, handle_remote, &claim);
+	claim_due(&claim, SAGA_FOR_DEADLINE, max);
+	claim_due(&claim, SAGA_FOR_REMOTE, max);
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -34,9 +34,6 @@ PG_FUNCTION_INFO_V1(keep_resume_saga);
 
 #define DUE_PROCEDURE	"keep.run_due_compensations()"
 
-/* so many are looked at for each one that is wanted, as others may hold some */
-#define LOOK_FACTOR	10
-
 /* so long rests a saga that run_due_compensations() can do nothing about */
 #define POSTPONE_USECS	(INT64CONST(60) * USECS_PER_SEC)
 
@@ -47,21 +44,6 @@ typedef enum BackMode
 	BACK_COMMITTING,			/* each is committed */
 	BACK_DUE					/* the same, and no saga keeps others waiting */
 } BackMode;
-
-/*
- * Is the error one that says nothing about the compensation, but something
- * about rivals, the server or the user's patience?
- */
-static bool
-passes_through(const ErrorData *error)
-{
-	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-	return category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
-		category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		category == ERRCODE_OPERATOR_INTERVENTION ||
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
-}
 
 /* What a compensation is called with: {"args": …, "result": …} */
 static Jsonb *
@@ -169,7 +151,7 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, BackMode mode)
 		(void) compensation_of(call, step);
 	error = keep_subxact(compensate, &it, &done);
 	error_context_stack = context.previous;
-	if (error != NULL && passes_through(error))
+	if (error != NULL && keep_passes_through(error))
 		ReThrowError(error);
 	call->now = keep_clock_now();
 	if (error != NULL)
@@ -184,14 +166,14 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, BackMode mode)
 
 /*
  * Go back as far as possible now, over at most "limit" local compensations.
- * The saga is locked; its row is written here.  True where the limit was
- * reached, and more may be done at once.
+ * The saga is locked; its row is written here.  True where the next one is to be
+ * run at once, and only the limit kept it from that.
  */
 static bool
 go_back(SagaCall *call, Saga *saga, int limit, BackMode mode)
 {
 	SagaStep	next;
-	bool		due;
+	bool		due = true;
 
 	if (saga_is(saga, SAGA_RUNNING))
 	{
@@ -203,17 +185,19 @@ go_back(SagaCall *call, Saga *saga, int limit, BackMode mode)
 	if (!saga_is(saga, SAGA_COMPENSATING))
 		return false;
 
-	do
+	for (int ran = 0; due; ran++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		/* a connection of its own, whose end frees all that a step has taken */
 		SPI_connect();
 		due = saga_settle(call, saga, &next) &&
 			strcmp(saga->waits_for, SAGA_FOR_LOCAL) == 0 && saga->due <= call->now;
-		if (due && limit > 0)
+		if (due && ran < limit)
 			due = go_back_one(call, saga, &next, mode);
 		SPI_finish();
-	} while (due && limit-- > 0);
+		if (ran == limit)
+			break;
+	}
 	saga_write(call, saga);
 	return due;
 }
@@ -319,31 +303,15 @@ keep_run_compensations(PG_FUNCTION_ARGS)
 	return keep_result_row(fcinfo, CurrentMemoryContext, values, nulls);
 }
 
-/*
- * Add the names of sagas that are due to a list, which is in the current memory
- * context.  Without a lock: others may be at them.
- */
+/* Names of sagas that are due, read in a transaction of its own. */
 static List *
-add_due(List *ids, SagaCall *call, const char *waits_for, int64 max)
+due_ids(SagaCall *call, const char *waits_for, int64 offset, int64 max)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Datum		values[4];
-	uint64		count;
+	List	   *ids;
 
 	begin_transaction(call, DUE_PROCEDURE);
-	values[0] = CStringGetTextDatum(waits_for);
-	values[1] = TimestampTzGetDatum(keep_clock_now());
-	values[2] = Int64GetDatum(0);
-	values[3] = Int64GetDatum(max);
-	count = keep_run(call->sagas, SAGA_DUE, values, NULL, false);
-	MemoryContextSwitchTo(context);
-	for (uint64 n = 0; n < count; n++)
-	{
-		Saga		saga;
-
-		saga_row_at(n, &saga);
-		ids = lappend(ids, saga.id);
-	}
+	ids = saga_due_ids(call, context, waits_for, offset, max);
 	commit_transaction();
 	return ids;
 }
@@ -367,7 +335,8 @@ run_due_once(void *arg)
 	Saga		saga;
 
 	it->due = saga_read(call, SAGA_LOCK_FREE, it->id, &saga) &&
-		saga.waits_for != NULL && saga.due <= call->now;
+		(saga_is(&saga, SAGA_RUNNING) ? saga.deadline <= call->now
+		 : saga.waits_for != NULL && saga.due <= call->now);
 	it->more = it->due && !it->postpone && go_back(call, &saga, 1, BACK_DUE);
 	if (it->due && it->postpone)
 	{
@@ -375,6 +344,19 @@ run_due_once(void *arg)
 		saga_write(call, &saga);
 	}
 	return true;
+}
+
+/* Warn of an error, unless it is a cancel or the like. */
+static void
+warn_of(ErrorData *error, text *id)
+{
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errmsg("could not compensate saga \"%s\" for now", text_to_cstring(id)),
+			 errdetail_internal("%s: %s", unpack_sql_state(error->sqlerrcode),
+								error->message ? error->message : ""),
+			 error->context ? errcontext("%s", error->context) : 0));
 }
 
 /*
@@ -396,16 +378,12 @@ run_due(SagaCall *call, text *id)
 		error = keep_subxact(run_due_once, &it, &done);
 		if (error != NULL)
 		{
-			if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-				ReThrowError(error);
-			ereport(WARNING,
-					(errmsg("could not compensate saga \"%s\" for now", text_to_cstring(id)),
-					 errdetail_internal("%s: %s", unpack_sql_state(error->sqlerrcode),
-										error->message ? error->message : ""),
-					 error->context ? errcontext("%s", error->context) : 0));
+			warn_of(error, id);
 			it.postpone = true;
 			saga_open(call);
-			(void) keep_subxact(run_due_once, &it, &done);
+			error = keep_subxact(run_due_once, &it, &done);
+			if (error != NULL)
+				warn_of(error, id);
 			it.due = it.more = false;
 		}
 		commit_transaction();
@@ -425,21 +403,32 @@ run_due(SagaCall *call, text *id)
 Datum
 keep_run_due_compensations(PG_FUNCTION_ARGS)
 {
+	static const char *const causes[] = {SAGA_FOR_LOCAL, SAGA_FOR_DEADLINE};
 	SagaCall	call;
 	List	   *ids;
-	ListCell   *cell;
 	int			max;
 
 	keep_arg_require(fcinfo, 0, "log");
 	max = keep_arg_count(fcinfo, 1, "max");
 	require_nonatomic(fcinfo, DUE_PROCEDURE);
 	call.relid = PG_GETARG_OID(0);
-	ids = add_due(NIL, &call, SAGA_FOR_LOCAL, (int64) max * LOOK_FACTOR);
-	ids = add_due(ids, &call, SAGA_FOR_DEADLINE, (int64) max * LOOK_FACTOR);
-	foreach(cell, ids)
+	for (size_t i = 0; i < lengthof(causes); i++)
 	{
-		if (run_due(&call, lfirst(cell)) && --max == 0)
-			break;
+		int64		passed = 0;
+
+		while (max > 0 && (ids = due_ids(&call, causes[i], passed, max)) != NIL)
+		{
+			ListCell   *cell;
+
+			foreach(cell, ids)
+			{
+				if (run_due(&call, lfirst(cell)))
+					max--;
+				else
+					passed++;
+			}
+			list_free_deep(ids);
+		}
 	}
 	PG_RETURN_VOID();
 }

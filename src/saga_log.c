@@ -6,8 +6,9 @@
  * table of their own.  Steps name functions that others will run, with their
  * own rights: so only those may be named that the owner of the log has allowed.
  * The list is in the catalog, which no writer of the tables can change.  It
- * goes by name, as an OID does not survive a dump, and by the function's owner,
- * so that nobody can put another function under a name that has become free.
+ * goes by name, as an OID does not survive a dump, and by the name of the
+ * function's owner, so that no other role can put a function under a name that
+ * has become free.
  */
 #include "postgres.h"
 
@@ -94,7 +95,7 @@ saga_check_shape(Relation rel)
 	static const char *const key[] = {"saga"};
 	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
 
-	if (flaw == NULL && !RelationIsPermanent(rel))
+	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		flaw = "It is unlogged: a crash would empty it.";
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on column \"saga\" alone.";
@@ -128,7 +129,7 @@ steps_check_shape(Relation rel)
 	static const char *const key[] = {"saga", "step"};
 	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
 
-	if (flaw == NULL && !RelationIsPermanent(rel))
+	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		flaw = "It is unlogged: a crash would empty it.";
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on columns \"saga\" and \"step\".";

@@ -15,10 +15,6 @@
 	"s.saga, s.state, s.last_place, s.steps, s.deadline_at, s.waits_for, s.due_at"
 #define BY_SAGA " WHERE s.saga OPERATOR(pg_catalog.=) $1"
 
-/* what there is to look at by $2, waiting for $1 */
-#define IS_DUE(s) \
-	s ".waits_for OPERATOR(pg_catalog.=) $1 AND " s ".due_at OPERATOR(pg_catalog.<=) $2"
-
 const KeepStatement saga_statements[SAGA_NSTATEMENTS] = {
 	[SAGA_READ] = {
 		"SELECT " SAGA_COLUMNS " FROM {table} AS s" BY_SAGA,
@@ -50,17 +46,10 @@ const KeepStatement saga_statements[SAGA_NSTATEMENTS] = {
 		" updated_at = $6, steps = $7" BY_SAGA " RETURNING s.saga",
 		{TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
 	},
-	/* up to $4 of the first $3 that are due, locked in ascending order */
-	[SAGA_LOCK_DUE] = {
-		"SELECT " SAGA_COLUMNS " FROM {table} AS s WHERE s.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-		"SELECT d.ctid FROM {table} AS d WHERE " IS_DUE("d") " ORDER BY d.due_at LIMIT $3))"
-		" AND " IS_DUE("s") " ORDER BY s.saga LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED",
-		{TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID}
-	},
-	/* $4 of those that are due, without the first $3; not locked */
+	/* $4 of those that wait for $1 and are due at $2, without the first $3; not locked */
 	[SAGA_DUE] = {
-		"SELECT " SAGA_COLUMNS " FROM {table} AS s WHERE " IS_DUE("s")
-		" ORDER BY s.due_at OFFSET $3 LIMIT $4",
+		"SELECT s.saga FROM {table} AS s WHERE s.waits_for OPERATOR(pg_catalog.=) $1"
+		" AND s.due_at OPERATOR(pg_catalog.<=) $2 ORDER BY s.due_at OFFSET $3 LIMIT $4",
 		{TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID}
 	},
 };
@@ -134,8 +123,8 @@ const KeepStatement step_statements[STEP_NSTATEMENTS] = {
 	/* those with nothing to undo, at $2 */
 	[STEP_PASS_OVER] = {
 		"UPDATE {table} AS p SET status = '" STEP_IS_COMPENSATED "', lease_until = NULL,"
-		" updated_at = $2" OF_SAGA " AND p.compensation IS NULL AND (" IS_STATUS(STEP_IS_DONE)
-		" OR (" IS_STATUS(STEP_IS_RUNNING) " AND p.lease_until OPERATOR(pg_catalog.<=) $2))",
+		" updated_at = $2" OF_SAGA OUTSTANDING " AND p.compensation IS NULL"
+		" AND (p.lease_until IS NULL OR p.lease_until OPERATOR(pg_catalog.<=) $2)",
 		{TEXTOID, TIMESTAMPTZOID}
 	},
 	/* no row back: it was not there to be compensated any more */

@@ -18,7 +18,6 @@ typedef enum SagaStatement
 	SAGA_INSERT,
 	SAGA_DATE,
 	SAGA_WRITE,
-	SAGA_LOCK_DUE,
 	SAGA_DUE,
 	SAGA_NSTATEMENTS
 } SagaStatement;

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "arg.h"
+#include "as_owner.h"
 #include "clock.h"
 #include "compat.h"
 #include "option.h"
@@ -304,7 +305,9 @@ cap_lifetimes(Relation rel, const Interval *max_lifetime)
 	Oid			type = INTERVALOID;
 	Datum		value = IntervalPGetDatum(max_lifetime);
 	const char *cap = "created_at OPERATOR(pg_catalog.+) $1";
+	KeepAsOwner state;
 
+	keep_as_owner_begin(&state, RelationGetRelid(rel));
 	SPI_connect();
 	if (SPI_execute_with_args(psprintf("UPDATE %s SET expires_at = LEAST(expires_at, %s),"
 									   " reap_at = LEAST(reap_at, %s)"
@@ -314,6 +317,7 @@ cap_lifetimes(Relation rel, const Interval *max_lifetime)
 							  1, &type, &value, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not cap the lifetimes in %s", table);
 	SPI_finish();
+	keep_as_owner_end(&state);
 }
 
 /*

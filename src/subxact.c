@@ -61,3 +61,18 @@ keep_subxact_or_rethrow(KeepWork work, void *arg)
 		ReThrowError(error);
 	return done;
 }
+
+/*
+ * Is the error one that says nothing about the work, but something about
+ * rivals, the server or the user's patience?
+ */
+bool
+keep_passes_through(const ErrorData *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_OPERATOR_INTERVENTION ||
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}

@@ -10,8 +10,10 @@
 #include "postgres.h"
 
 #include "arg.h"
+#include "as_owner.h"
 #include "clock.h"
 #include "plan.h"
+#include "subxact.h"
 #include "sweep.h"
 
 #include "executor/spi.h"
@@ -54,9 +56,46 @@ sweep_table(const KeepSweep *sweep, KeepTable *table, int64 batch)
 	return (int64) deleted;
 }
 
+/* One of many tables. */
+typedef struct SweepOne
+{
+	const KeepSweep *sweep;
+	Oid			relid;
+	int64		batch;
+	int64		deleted;
+} SweepOne;
+
 /*
- * The same for every table of the kind on which the caller has the rights.
- * What is none any more, or is dropped meanwhile, is passed over.
+ * Sweep a table that the caller has not named, if he has the rights on it: as
+ * its owner, since the owner's triggers must not run with the caller's rights.
+ * False where it is none of the kind any more.
+ */
+static bool
+sweep_one(void *arg)
+{
+	SweepOne   *one = arg;
+	KeepTable  *table;
+	KeepAsOwner state;
+	const char *flaw;
+
+	one->deleted = 0;
+	/* one that is being altered or dropped is passed over */
+	if (!ConditionalLockRelationOid(one->relid, RowExclusiveLock) ||
+		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(one->relid)) ||
+		pg_class_aclmask(one->relid, GetUserId(), SWEEP_RIGHTS, ACLMASK_ALL) != SWEEP_RIGHTS)
+		return false;
+	table = keep_table_try_open(one->relid, one->sweep->kind, NoLock, &flaw);
+	if (table == NULL)
+		return false;
+	keep_as_owner_begin(&state, one->relid);
+	one->deleted = sweep_table(one->sweep, table, one->batch);
+	keep_as_owner_end(&state);
+	return true;
+}
+
+/*
+ * The same for every table of the kind on which the caller has the rights.  One
+ * that cannot be swept does not keep the others from it.
  */
 static int64
 sweep_all(const KeepSweep *sweep, int64 batch)
@@ -67,21 +106,23 @@ sweep_all(const KeepSweep *sweep, int64 batch)
 
 	foreach(cell, relids)
 	{
-		Oid			relid = lfirst_oid(cell);
-		KeepTable  *table = NULL;
-		const char *flaw;
+		SweepOne	one = {sweep, lfirst_oid(cell), batch - deleted, 0};
+		ErrorData  *error;
+		bool		done;
 
 		CHECK_FOR_INTERRUPTS();
-		/* one that is being altered or dropped is passed over, too */
-		if (!ConditionalLockRelationOid(relid, RowExclusiveLock))
-			continue;
-		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) &&
-			pg_class_aclmask(relid, GetUserId(), SWEEP_RIGHTS, ACLMASK_ALL) == SWEEP_RIGHTS)
-			table = keep_table_try_open(relid, sweep->kind, NoLock, &flaw);
-		if (table != NULL)
-			deleted += sweep_table(sweep, table, batch - deleted);
-		else
-			UnlockRelationOid(relid, RowExclusiveLock);
+		error = keep_subxact(sweep_one, &one, &done);
+		if (error != NULL)
+		{
+			if (keep_passes_through(error))
+				ReThrowError(error);
+			ereport(WARNING,
+					(errmsg("could not sweep table with OID %u", one.relid),
+					 errdetail_internal("%s: %s", unpack_sql_state(error->sqlerrcode),
+										error->message ? error->message : "")));
+		}
+		if (done)
+			deleted += one.deleted;
 		if (deleted >= batch)
 			break;
 	}

@@ -29,8 +29,8 @@ typedef struct KeepSweep
  */
 #define KEEP_SWEEP_EXPIRE(over) \
 	"DELETE FROM {table} AS e WHERE e.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(" \
-	"SELECT k.ctid FROM {table} AS k WHERE k.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(" \
-	"SELECT d.ctid FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1" \
+	"SELECT k.ctid FROM {table} AS k WHERE k.key OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1" \
 	" AND " over("d") " ORDER BY d.reap_at LIMIT $2))" \
 	" AND " over("k") \
 	" ORDER BY k.key LIMIT $3 FOR UPDATE SKIP LOCKED))"
