@@ -339,8 +339,8 @@ saga_step_compensated(SagaCall *call, const Saga *saga, const SagaStep *step, Js
 }
 
 /*
- * Refuse (42501) to conclude that nothing is left to do, where row security
- * may hide steps of the saga and some are missing.
+ * Refuse (42501) to decide what is left to do, where row security may hide
+ * steps of the saga and some are missing.
  */
 void
 saga_check_whole(SagaCall *call, const Saga *saga)
@@ -368,6 +368,7 @@ saga_settle(SagaCall *call, Saga *saga, SagaStep *next)
 {
 	Datum		values[2] = {PointerGetDatum(saga->id), TimestampTzGetDatum(call->now)};
 
+	saga_check_whole(call, saga);
 	while (keep_run(call->steps, STEP_NEXT, values, NULL, false) > 0)
 	{
 		bool		remote;
@@ -387,7 +388,6 @@ saga_settle(SagaCall *call, Saga *saga, SagaStep *next)
 		if (keep_run(call->steps, STEP_PASS_OVER, values, NULL, false) == 0)
 			keep_suppressed(call->steps->relid, "step");
 	}
-	saga_check_whole(call, saga);
 	saga->state = SAGA_COMPENSATED;
 	saga->waits_for = NULL;
 	return false;

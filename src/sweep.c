@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 
 /* of rows kept alive there may be many more than of those that end */
@@ -68,7 +69,8 @@ typedef struct SweepOne
 /*
  * Sweep a table that the caller has not named, if he has the rights on it: as
  * its owner, since the owner's triggers must not run with the caller's rights.
- * False where it is none of the kind any more.
+ * False where it is none of the kind any more, or where row security shows the
+ * caller less of it than its owner.
  */
 static bool
 sweep_one(void *arg)
@@ -82,7 +84,8 @@ sweep_one(void *arg)
 	/* one that is being altered or dropped is passed over */
 	if (!ConditionalLockRelationOid(one->relid, RowExclusiveLock) ||
 		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(one->relid)) ||
-		pg_class_aclmask(one->relid, GetUserId(), SWEEP_RIGHTS, ACLMASK_ALL) != SWEEP_RIGHTS)
+		pg_class_aclmask(one->relid, GetUserId(), SWEEP_RIGHTS, ACLMASK_ALL) != SWEEP_RIGHTS ||
+		check_enable_rls(one->relid, InvalidOid, true) == RLS_ENABLED)
 		return false;
 	table = keep_table_try_open(one->relid, one->sweep->kind, NoLock, &flaw);
 	if (table == NULL)

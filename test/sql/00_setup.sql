@@ -477,7 +477,7 @@ CREATE FUNCTION test.claim(r keep.compensation) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(', ', coalesce(r.saga, 'saga?') || '/' || coalesce(r.step, 'step?'), coalesce(r.compensation, 'compensation?'), coalesce(r.args::text, 'args?'), r.result::text, CASE WHEN r.token > 0 THEN 'token' ELSE 'token?' END)
 $$;
 
--- A saga on one line: its state, and its steps by name. One step's token is compared to another one.
+-- A saga on one line: its state, and its steps by name. A remote step's token is compared to another one.
 CREATE FUNCTION test.saga(log regclass, s text, t bigint = NULL, of_step text = NULL) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     state text;
@@ -485,7 +485,7 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT state FROM %s WHERE saga = $1', log) INTO state USING s;
     EXECUTE format($q$SELECT string_agg(concat_ws(' ', step, status, 'x' || nullif(attempts, 0),
-        CASE WHEN step = $3 AND token > $2 THEN '(new token)' WHEN step = $3 AND token < $2 THEN '(token?)' END), ', ' ORDER BY step) FROM %s_steps WHERE saga = $1$q$,
+        CASE WHEN step <> $3 OR kind <> 'remote' THEN NULL WHEN token > $2 THEN '(new token)' WHEN token < $2 THEN '(token?)' END), ', ' ORDER BY step) FROM %s_steps WHERE saga = $1$q$,
         log) INTO steps USING s, t, of_step;
     RETURN concat_ws(': ', coalesce(state, 'no saga'), steps);
 END $$;
@@ -496,9 +496,9 @@ DECLARE
     bad text;
 BEGIN
     EXECUTE format($q$SELECT string_agg(saga, ', ' ORDER BY saga) FROM %1$s s WHERE state NOT IN ('running', 'completed', 'compensating', 'compensated', 'stuck')
-        OR created_at > updated_at OR last_place < (SELECT count(place) FROM %1$s_steps t WHERE t.saga = s.saga)
+        OR created_at > updated_at OR steps <> (SELECT count(*) FROM %1$s_steps t WHERE t.saga = s.saga AND t.status <> 'refused') OR last_place < (SELECT count(place) FROM %1$s_steps t WHERE t.saga = s.saga)
         OR waits_for IS DISTINCT FROM (CASE WHEN due_at IS NOT NULL THEN waits_for END) OR (state IN ('completed', 'compensated', 'stuck') AND due_at IS NOT NULL)
-        OR (state = 'running' AND (waits_for IS DISTINCT FROM CASE WHEN deadline_at IS NOT NULL THEN 'deadline' END OR due_at IS DISTINCT FROM deadline_at))
+        OR (state = 'running' AND (waits_for IS DISTINCT FROM CASE WHEN deadline_at IS NOT NULL THEN 'deadline' END OR due_at < deadline_at OR (due_at IS NULL) <> (deadline_at IS NULL)))
         OR (state = 'compensating' AND (waits_for NOT IN ('local', 'remote') OR due_at IS NULL))$q$, log) INTO bad;
     IF bad IS NOT NULL THEN
         RETURN 'odd sagas: ' || bad;

@@ -77,6 +77,14 @@ sub children
 	return @children;
 }
 
+# Is there such a process, which has not ended?
+sub running
+{
+	my ($pid) = @_;
+	open my $stat, '<', "/proc/$pid/stat" or return 0;
+	return (<$stat> // '') =~ /^\d+ \(.*\) [^ZX]/s;
+}
+
 # Ends all of the server at once, and starts it again.
 sub crash
 {
@@ -86,6 +94,11 @@ sub crash
 
 	$node->kill9;
 	kill 'KILL', @children;
+	foreach my $try (1 .. 500)
+	{
+		last if !grep { running($_) } $pid, @children;
+		usleep(2_000);
+	}
 	foreach my $try (1 .. 200)
 	{
 		return if $node->start(fail_ok => 1);

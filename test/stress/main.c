@@ -22,6 +22,10 @@
  *	request_mixed, request_zombies, request_once, request_forever, request_crash
  *				many connections: workers, calls (of each), levels; crash as above
  *
+ * Sagas:
+ *	saga_mixed, saga_local, saga_zombies, saga_crash
+ *				the same
+ *
  * seed=number repeats a run, as far as other connections do not interfere. Status 1: an answer or
  * an effect was wrong; 2: something else went wrong.
  */
@@ -51,5 +55,7 @@ main(int argc, char **argv)
 		return request_sequence_main(info, argc, argv);
 	if (strncmp(argv[1], "request_", 8) == 0)
 		return request_main(info, argc, argv);
+	if (strncmp(argv[1], "saga_", 5) == 0)
+		return saga_main(info, argc, argv);
 	return load_main(info, argc, argv);
 }

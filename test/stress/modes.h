@@ -32,4 +32,7 @@ extern int	load_main(const char *info, int argc, char **argv);
 extern int	request_sequence_main(const char *info, int argc, char **argv);
 extern int	request_main(const char *info, int argc, char **argv);
 
+/* saga_load.c: many connections at work on sagas */
+extern int	saga_main(const char *info, int argc, char **argv);
+
 #endif							/* MODES_H */
