@@ -452,7 +452,8 @@ BEGIN
 END $$;
 CREATE FUNCTION test.undo(step jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO test.effect (what) VALUES (concat('undid ', step #>> '{args,what}', CASE WHEN step #> '{result,did}' IS DISTINCT FROM step #> '{args,what}' THEN ' of ' || step::text END));
+    INSERT INTO test.effect (what) VALUES (concat('undid ', step #>> '{args,what}', CASE WHEN step #> '{result,did}' IS DISTINCT
+        FROM step #> '{args,what}' THEN ' of ' || step::text END));
     IF EXISTS (SELECT FROM test.effect WHERE what = 'broken ' || (step #>> '{args,what}')) THEN
         RAISE EXCEPTION 'cannot undo %', step #>> '{args,what}';
     END IF;
@@ -471,10 +472,12 @@ CREATE FUNCTION test.en(r keep.step_entry) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(', ', coalesce(r.status, 'status?'), CASE WHEN r.token > 0 THEN 'token' WHEN r.token IS NOT NULL THEN 'token?' END, r.result::text)
 $$;
 CREATE FUNCTION test.p(r keep.saga_progress) RETURNS text LANGUAGE sql AS $$
-    SELECT concat_ws(', ', coalesce(r.state, 'state?'), coalesce(nullif(r.pending_remote, 0)::text || ' remote', CASE WHEN r.pending_remote IS NULL THEN 'remote?' END))
+    SELECT concat_ws(', ', coalesce(r.state, 'state?'),
+        coalesce(nullif(r.pending_remote, 0)::text || ' remote', CASE WHEN r.pending_remote IS NULL THEN 'remote?' END))
 $$;
 CREATE FUNCTION test.claim(r keep.compensation) RETURNS text LANGUAGE sql AS $$
-    SELECT concat_ws(', ', coalesce(r.saga, 'saga?') || '/' || coalesce(r.step, 'step?'), coalesce(r.compensation, 'compensation?'), coalesce(r.args::text, 'args?'), r.result::text, CASE WHEN r.token > 0 THEN 'token' ELSE 'token?' END)
+    SELECT concat_ws(', ', coalesce(r.saga, 'saga?') || '/' || coalesce(r.step, 'step?'), coalesce(r.compensation, 'compensation?'),
+        coalesce(r.args::text, 'args?'), r.result::text, CASE WHEN r.token > 0 THEN 'token' ELSE 'token?' END)
 $$;
 
 -- A saga on one line: its state, and its steps by name. A remote step's token is compared to another one.
@@ -485,7 +488,8 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT state FROM %s WHERE saga = $1', log) INTO state USING s;
     EXECUTE format($q$SELECT string_agg(concat_ws(' ', step, status, 'x' || nullif(attempts, 0),
-        CASE WHEN step <> $3 OR kind <> 'remote' THEN NULL WHEN token > $2 THEN '(new token)' WHEN token < $2 THEN '(token?)' END), ', ' ORDER BY step) FROM %s_steps WHERE saga = $1$q$,
+        CASE WHEN step <> $3 OR kind <> 'remote' THEN NULL WHEN token > $2 THEN '(new token)' WHEN token < $2 THEN '(token?)' END), ', '
+            ORDER BY step) FROM %s_steps WHERE saga = $1$q$,
         log) INTO steps USING s, t, of_step;
     RETURN concat_ws(': ', coalesce(state, 'no saga'), steps);
 END $$;
@@ -495,15 +499,20 @@ CREATE FUNCTION test.saga_log_sound(log regclass) RETURNS text LANGUAGE plpgsql 
 DECLARE
     bad text;
 BEGIN
-    EXECUTE format($q$SELECT string_agg(saga, ', ' ORDER BY saga) FROM %1$s s WHERE state NOT IN ('running', 'completed', 'compensating', 'compensated', 'stuck')
-        OR created_at > updated_at OR steps <> (SELECT count(*) FROM %1$s_steps t WHERE t.saga = s.saga AND t.status <> 'refused') OR last_place < (SELECT count(place) FROM %1$s_steps t WHERE t.saga = s.saga)
-        OR waits_for IS DISTINCT FROM (CASE WHEN due_at IS NOT NULL THEN waits_for END) OR (state IN ('completed', 'compensated', 'stuck') AND due_at IS NOT NULL)
-        OR (state = 'running' AND (waits_for IS DISTINCT FROM CASE WHEN deadline_at IS NOT NULL THEN 'deadline' END OR due_at < deadline_at OR (due_at IS NULL) <> (deadline_at IS NULL)))
+    EXECUTE format($q$SELECT string_agg(saga, ', ' ORDER BY saga) FROM %1$s s
+        WHERE state NOT IN ('running', 'completed', 'compensating', 'compensated', 'stuck')
+        OR created_at > updated_at OR steps <> (SELECT count(*) FROM %1$s_steps t WHERE t.saga = s.saga AND t.status <> 'refused')
+            OR last_place < (SELECT count(place) FROM %1$s_steps t WHERE t.saga = s.saga)
+        OR waits_for IS DISTINCT FROM (CASE WHEN due_at IS NOT NULL THEN waits_for END)
+            OR (state IN ('completed', 'compensated', 'stuck') AND due_at IS NOT NULL)
+        OR (state = 'running' AND (waits_for IS DISTINCT FROM CASE WHEN deadline_at IS NOT NULL THEN 'deadline' END OR due_at < deadline_at
+            OR (due_at IS NULL) <> (deadline_at IS NULL)))
         OR (state = 'compensating' AND (waits_for NOT IN ('local', 'remote') OR due_at IS NULL))$q$, log) INTO bad;
     IF bad IS NOT NULL THEN
         RETURN 'odd sagas: ' || bad;
     END IF;
-    EXECUTE format($q$SELECT string_agg(t.saga || '/' || t.step, ', ' ORDER BY t.saga, t.step) FROM %1$s_steps t LEFT JOIN %1$s s USING (saga) WHERE s.saga IS NULL
+    EXECUTE format($q$SELECT string_agg(t.saga || '/' || t.step, ', ' ORDER BY t.saga, t.step) FROM %1$s_steps t LEFT JOIN %1$s s USING (saga)
+        WHERE s.saga IS NULL
         OR t.kind NOT IN ('local', 'remote') OR t.status NOT IN ('running', 'failed', 'done', 'compensating', 'compensated', 'refused')
         OR (t.kind = 'local' AND t.status IN ('running', 'failed', 'compensating'))
         OR (s.state IN ('running', 'completed') AND t.status IN ('compensating', 'compensated'))
@@ -513,7 +522,8 @@ BEGIN
     IF bad IS NOT NULL THEN
         RETURN 'odd steps: ' || bad;
     END IF;
-    EXECUTE format('SELECT string_agg(saga, '', '' ORDER BY saga) FROM (SELECT saga FROM %s_steps WHERE place IS NOT NULL GROUP BY saga, place HAVING count(*) > 1) x', log) INTO bad;
+    EXECUTE format('SELECT string_agg(saga, '', '' ORDER BY saga) FROM (SELECT saga FROM %s_steps WHERE place IS NOT NULL GROUP BY saga, place HAVING count(*) > 1) x',
+        log) INTO bad;
     RETURN coalesce('places taken twice: ' || bad, 'sound');
 END $$;
 
