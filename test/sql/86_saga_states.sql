@@ -49,6 +49,9 @@ BEGIN
     IF step LIKE '%broken%' OR saga = 'stuck' AND step LIKE 'local%' THEN
         INSERT INTO test.effect (what) VALUES ('broken x');
     END IF;
+    IF step LIKE '%broken%' THEN
+        PERFORM test.at(0.5);
+    END IF;
     CASE saga
         WHEN 'running' THEN NULL;
         WHEN 'past its deadline' THEN NULL;
@@ -76,6 +79,10 @@ BEGIN
         PERFORM keep.finish_compensation('g', 's', 'x', t, false, '"no"');
     ELSIF saga = 'compensated' AND step LIKE 'remote%' AND step NOT LIKE 'remote failed%' THEN
         PERFORM keep.finish_compensation('g', 's', 'x', t, true, '{"undone": 1}');
+    END IF;
+    IF step LIKE '%broken' THEN
+        -- the second that it rests must not be over yet
+        PERFORM test.at(0.1);
     END IF;
     IF saga = 'stuck' THEN
         PERFORM test.at(3);
