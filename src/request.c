@@ -300,7 +300,10 @@ not_held(const RequestCall *call, int64 token, const RequestRow *row)
 	if (row == NULL || is_over(call, row, keep_clock_now()))
 		detail = "There is no record of it, or no longer.";
 	else if (row->token != token)
-		detail = psprintf("It was taken over since: its token is " INT64_FORMAT ".", row->token);
+		detail = psprintf(row->token > token ?
+						  "It was taken over since: its token is " INT64_FORMAT "." :
+						  "It was never given out for this key, whose token is " INT64_FORMAT ".",
+						  row->token);
 	else
 		detail = psprintf("It is %s already.", row->state);
 	ereport(ERROR,
