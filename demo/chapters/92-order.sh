@@ -134,7 +134,7 @@ shows 'The first worker dies as well. When its lease is over the second takes ov
 token=$(field token)
 carrier cancel order-2/parcel
 sql worker-2 "SELECT state FROM keep.finish_compensation('order_sagas', 'order-2', 'parcel', $token, true)"
-shows 'It cancels under the same key, and says so.' "$(field state) ${parcels[order-2/parcel]}" = 'compensating cancelled'
+shows 'It cancels what was booked under that key, and says so.' "$(field state) ${parcels[order-2/parcel]}" = 'compensating cancelled'
 sql worker-1 "SELECT state FROM keep.finish_compensation('order_sagas', 'order-2', 'parcel', $late, false)"
 shows 'The first worker has nothing more to say (KP412).' "$(grep -c '^ERROR:  KP412: ' <<<"$ANSWER")" = 1
 

@@ -214,6 +214,20 @@ def sign_up(bench):
     bench.is_(bench.ask('signup', key, {'mail': key})[0], 201, 'so the key is free for the right request')
 
 
+def program_error(bench):
+    key = bench.key('pay')
+    bench.is_(bench.ask('halfway', key)[0], 500, 'the program fails in the middle of a transaction')
+    bench.is_(paid(bench, key)[2], 0, 'of which nothing is left')
+    bench.is_(bench.ask('pay', key, PAY), charged(bench, key), 'and the connection is as good as before')
+
+
+def bad_keys(bench):
+    for what, key in (('no key', ''), ('a key too long', 'k' * 1025), ('too many bytes', '\xe9' * 513), ('a NUL', 'k\0')):
+        for call, body in (('pay', PAY), ('signup', {'mail': 'a'}), ('order', {})):
+            bench.is_(bench.ask(call, key, body)[0], 400, f'{call}: {what} is the fault of the caller')
+    bench.is_(bench.ask('signup', 'k' * 1024, {'mail': 'k'})[0], 201, 'a key that is just not too long')
+
+
 def sign_up_at_once(bench):
     key = bench.key('signup')
     with bench.locked('signups'):
@@ -239,4 +253,5 @@ def repeatable_read(bench):
 
 
 scenarios = (pooled, values, pay_once, declined, reply_lost, killed_after_charge, killed_after_checkpoint, two_at_once,
-             zombie, overtaken, indeterminate, retried, connection_cut, sign_up, sign_up_at_once, repeatable_read)
+             zombie, overtaken, indeterminate, retried, connection_cut, sign_up, program_error, bad_keys, sign_up_at_once,
+             repeatable_read)

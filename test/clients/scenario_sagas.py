@@ -62,7 +62,7 @@ def refused_by_carrier(bench):
 
 
 def refused_by_action(bench):
-    for changed, message in (({'count': 10000}, 'out of stock'),
+    for changed, message in (({'count': 10000}, 'out of stock'), ({'count': -5}, 'out of stock'),
                              ({'amount': 10000000}, 'payment rejected: insufficient_funds')):
         order, before = bench.key('order'), left(bench)
         bench.is_(bench.ask('order', order, {**ORDER, **changed}), (410, {'error': message}), message)
@@ -121,6 +121,32 @@ def killed_between_steps(bench):
     bench.is_(outcome(bench, order, before)[0], 'running', 'killed while it pays')
     bench.is_(bench.ask('worker', 'w-1'), (200, 0), 'the worker has no remote step to undo')
     bench.is_(outcome(bench, order, before), UNDONE, 'but has undone the local ones')
+
+
+def other_version(bench):
+    order = bench.key('order')
+    bench.sql('SELECT FROM keep.begin_saga(%s, %s)', 'order_sagas', order)
+    bench.sql("SELECT FROM keep.run_step('order_sagas', %s, 'goods', 'reserve_stock(jsonb)', %s, 'return_stock(jsonb)')",
+              order, '{"article": "lamp", "count": 2}')
+    token = bench.sql("SELECT token FROM keep.enter_step('order_sagas', %s, 'ship', 'cancel_shipment')", order)
+    bench.sql("SELECT FROM keep.leave_step('order_sagas', %s, 'ship', %s, true, %s)",
+              order, token, '{"parcel": "parcel of %s/ship"}' % order)
+    bench.is_(bench.sql("SELECT keep.complete_saga('order_sagas', %s)", order), 'completed',
+              'an order is completed by a program with other steps')
+    before = left(bench)
+    bench.is_(bench.ask('order', order, ORDER), shipped(order), 'it is told as completed, not as cancelled')
+    bench.is_(outcome(bench, order, before), ('completed', 0, 0, None), 'and nothing is done for it again')
+
+
+def step_open(bench):
+    order, before = bench.key('order'), left(bench)
+    bench.sql("SELECT FROM keep.begin_saga('order_sagas', %s)", order)
+    token = bench.sql("SELECT token FROM keep.enter_step('order_sagas', %s, 'gift')", order)
+    bench.is_(bench.ask('order', order, ORDER), BUSY, 'another remote step is open: not completed yet')
+    bench.is_(outcome(bench, order, before), RUNNING, 'and not undone')
+    bench.sql("SELECT FROM keep.leave_step('order_sagas', %s, 'gift', %s, true)", order, token)
+    bench.is_(bench.ask('order', order, ORDER), shipped(order), 'completed when it has been left')
+    bench.is_(outcome(bench, order, before), DONE, 'done once')
 
 
 def two_at_once(bench):
@@ -214,6 +240,20 @@ def two_workers(bench):
     bench.is_(bench.world.calls[('DELETE', f'{order}/ship')], 1, 'called back once')
 
 
+def one_at_a_time(bench):
+    orders, hold = [abandoned(bench)[0] for _ in range(3)], Hold()
+    for order in orders:
+        bench.world.plan(f'{order}/ship', hold)
+    bench.runner().send('worker', 'w-1')
+    hold.until_arrived()
+    bench.is_(bench.sql("SELECT count(*) FROM order_sagas_steps WHERE worker = 'w-1' AND status = 'compensating'"), 1,
+              'a worker claims no more than it is at')
+    hold.go.set()
+    bench.is_(bench.runner().answer(), (200, 3), 'one after the other, until none is left')
+    bench.is_(bench.sql('SELECT count(*) FROM order_sagas WHERE saga = ANY (%s) AND state = %s', orders, 'compensated'), 3,
+              'all are undone')
+
+
 def worker_is_late(bench):
     order, before = abandoned(bench)
     first, second = Hold(), Hold()
@@ -256,4 +296,5 @@ def nothing_left(bench):
 
 
 scenarios = (placed, refused_by_carrier, refused_by_action, reply_lost, killed, killed_for_good, killed_between_steps,
-             two_at_once, steps_at_once, zombie, overtaken, worker_tries_again, two_workers, worker_is_late, retried, nothing_left)
+             other_version, step_open, two_at_once, steps_at_once, zombie, overtaken, worker_tries_again, two_workers,
+             one_at_a_time, worker_is_late, retried, nothing_left)

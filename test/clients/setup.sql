@@ -24,7 +24,7 @@ CREATE FUNCTION reserve_stock(args jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN
     UPDATE stock SET available = available - (args ->> 'count')::int
-    WHERE article = args ->> 'article' AND available >= (args ->> 'count')::int;
+    WHERE article = args ->> 'article' AND available >= (args ->> 'count')::int AND (args ->> 'count')::int > 0;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'out of stock';
     END IF;

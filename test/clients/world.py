@@ -1,6 +1,7 @@
 # The world outside of the database: a payment provider and a carrier that speak HTTP, and fail as they are told.
 #
-# Both honour the caller's Idempotency-Key: however often a call comes, it has its effect once. The tests
+# Both honour the caller's Idempotency-Key: however often a call comes, it has its effect once. To cancel is a
+# call with a key of its own, which is ".../undo"; its body says what is to be cancelled. The tests
 # look at what has become of it, and plan what befalls the next calls under a key: 'refuse', 'down' (503, no
 # effect), 'lost' (an effect, and no reply), a Hold, or a function that is called after the effect.
 import http.server
@@ -66,7 +67,10 @@ class World:
 
             def answer(self):
                 key = self.headers['Idempotency-Key']
-                self.rfile.read(int(self.headers.get('Content-Length', 0)))
+                sent = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+                if self.command == 'DELETE':
+                    own, key = key, json.loads(sent)['shipment']
+                    assert own == f'{key}/undo', own
                 with world.lock:
                     plan = world.plans.get(key)
                     event = plan.pop(0) if plan else None

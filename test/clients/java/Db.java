@@ -1,6 +1,7 @@
 // The connection of the JDBC handlers, and how their calls are repeated.
 
 // [db]
+import java.nio.charset.StandardCharsets;
 import java.sql.*;
 import java.util.Properties;
 import java.util.concurrent.ThreadLocalRandom;
@@ -20,6 +21,10 @@ class Db {
         properties.setProperty("password", System.getenv("PGPASSWORD"));
         properties.setProperty("prepareThreshold", "0");    // no named statements: for PgBouncer before 1.21
         return DriverManager.getConnection("jdbc:postgresql://" + host + ":" + port + "/" + database, properties);
+    }
+
+    static boolean isKey(String key) {
+        return !key.isEmpty() && key.getBytes(StandardCharsets.UTF_8).length <= 1024 && key.indexOf('\0') < 0;
     }
 
     // A serialization failure or a deadlock has changed nothing: do it again.
@@ -49,13 +54,17 @@ class Db {
             try {
                 work.run();
                 db.commit();
-                return null;
-            } catch (SQLException error) {
-                db.rollback();
+            } catch (Throwable error) {                 // whatever it is: setAutoCommit(true) commits what is left open
+                try {
+                    db.rollback();
+                    db.setAutoCommit(true);
+                } catch (SQLException broken) {
+                    db.close();
+                }
                 throw error;
-            } finally {
-                db.setAutoCommit(true);
             }
+            db.setAutoCommit(true);
+            return null;
         });
     }
 
@@ -72,7 +81,6 @@ class Db {
             }
         }
     }
-    // [/db]
 
     private static void sleep(long milliseconds) {
         try {
@@ -82,3 +90,4 @@ class Db {
         }
     }
 }
+// [/db]

@@ -1,7 +1,5 @@
 // A saga and the worker for its remote compensations, with JDBC.
 import java.sql.*;
-import java.util.ArrayList;
-import java.util.List;
 import org.postgresql.util.PSQLException;
 
 class Orders {
@@ -19,6 +17,9 @@ class Orders {
     // PUT /orders/ID: the first attempt and every later one run the same code; what is done is only replayed.
     static Answer placeOrder(Connection db, String order, String body, String lease, String deadline)
             throws SQLException {
+        if (!Db.isKey(order)) {
+            return Answer.error(400, "the name must be 1 to 1024 bytes long");
+        }
         try {
             Db.call(db, null, "SELECT state FROM keep.begin_saga('order_sagas', ?, deadline => ?::interval)",
                 order, deadline);
@@ -41,6 +42,9 @@ class Orders {
 
             String state = Db.call(db, row -> row.getString(1),
                 "SELECT state FROM keep.complete_saga('order_sagas', ?)", order);
+            if (state.equals("running")) {                  // another remote step is still open
+                return Answer.error(409, "in progress, ask again");
+            }
             if (!state.equals("completed")) {
                 throw new Undo("the order was cancelled");
             }
@@ -48,7 +52,12 @@ class Orders {
         } catch (Remote.NoAnswer error) {                   // it may be on its way: the step stays open
             return Answer.error(503, "no answer from the carrier");
         } catch (Undo undo) {
-            Db.call(db, null, "CALL keep.run_compensations('order_sagas', ?)", order);
+            String state = Db.call(db, row -> row.getString(1),
+                "CALL keep.run_compensations('order_sagas', ?)", order);
+            if (state.equals("completed")) {                // by others: they had no use for the step that was refused here
+                return Db.call(db, row -> new Answer(201, row.getString(1)),
+                    "SELECT result FROM order_sagas_steps WHERE saga = ? AND step = 'ship'", order);
+            }
             return Answer.error(410, undo.getMessage());
         } catch (SQLException error) {
             switch (String.valueOf(error.getSQLState())) {
@@ -98,22 +107,20 @@ class Orders {
     // Run this every few seconds, in as many processes as you like.
     static int compensate(Connection db, String worker, String lease) throws SQLException {
         Db.call(db, null, "CALL keep.run_due_compensations('order_sagas')");
-        List<Task> tasks = new ArrayList<>();
-        try (PreparedStatement statement = db.prepareStatement("SELECT saga, step, compensation, token"
-                + " FROM keep.claim_compensations('order_sagas', ?, max => 10, lease => ?::interval)")) {
-            statement.setString(1, worker);
-            statement.setString(2, lease);
-            ResultSet row = statement.executeQuery();
-            while (row.next()) {
-                tasks.add(new Task(row.getString(1), row.getString(2), row.getString(3), row.getLong(4)));
+        for (int done = 0;; done++) {
+            Task task = Db.call(db,                         // one at a time, as the lease counts from now
+                row -> new Task(row.getString(1), row.getString(2), row.getString(3), row.getLong(4)),
+                "SELECT saga, step, compensation, token"
+                + " FROM keep.claim_compensations('order_sagas', ?, max => 1, lease => ?::interval)", worker, lease);
+            if (task == null) {
+                return done;
             }
-        }
-        for (Task task : tasks) {
             boolean ok = false;
             String result = null;
             try {
                 if (task.compensation.equals("cancel_shipment")) {  // also where nobody knows whether it was shipped
-                    result = Remote.cancel(task.saga + "/" + task.step).body();
+                    String shipment = task.saga + "/" + task.step;
+                    result = Remote.cancel(shipment, shipment + "/undo").body();
                     ok = true;
                 }
             } catch (Remote.NoAnswer error) {
@@ -132,7 +139,6 @@ class Orders {
                 }
             }
         }
-        return tasks.size();
     }
     // [/worker]
 }

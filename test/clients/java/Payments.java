@@ -9,6 +9,9 @@ class Payments {
     // POST /payments with an Idempotency-Key: charges a card at a provider, at most once a key.
     static Answer pay(Connection db, String key, String body, String lease, String wait, String onLapse)
             throws SQLException {
+        if (!Db.isKey(key)) {
+            return Answer.error(400, "the key must be 1 to 1024 bytes long");
+        }
         try {
             Request request = Db.call(db,
                 row -> new Request(row.getString(1), row.getLong(2), row.getString(3), row.getInt(4), row.getString(5)),
@@ -75,6 +78,9 @@ class Payments {
     // [signup]
     // POST /signups with an Idempotency-Key: all of it is in the database, so one call does.
     static Answer signUp(Connection db, String key, String body) throws SQLException {
+        if (!Db.isKey(key)) {
+            return Answer.error(400, "the key must be 1 to 1024 bytes long");
+        }
         try {
             return Db.call(db, row -> new Answer(row.getInt(1), row.getString(2)),
                 "SELECT response ->> 'status', response -> 'body'"

@@ -36,8 +36,8 @@ class Remote {
         return request("POST", "/shipments", key, args);
     }
 
-    static Reply cancel(String key) throws NoAnswer {
-        return request("DELETE", "/shipments", key, "");
+    static Reply cancel(String shipment, String key) throws NoAnswer {
+        return request("DELETE", "/shipments", key, "{\"shipment\": \"" + shipment + "\"}");
     }
 
     private static Reply request(String method, String path, String key, String body) throws NoAnswer {

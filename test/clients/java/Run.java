@@ -21,6 +21,8 @@ class Run {
             } catch (SQLException error) {
                 answer = Answer.error(500, error.getSQLState() + " " + error.getMessage().replace('\n', ' '));
                 answer = new Answer(500, answer.body().substring("{\"error\": ".length(), answer.body().length() - 1));
+            } catch (IllegalStateException error) {
+                answer = Answer.error(500, error.getMessage());
             }
             System.out.println(answer.status() + "\t" + answer.body());
         }
@@ -41,6 +43,12 @@ class Run {
                 return new Answer(200, Values.values(db));
             case "pids":
                 return new Answer(200, String.valueOf(pids(Integer.parseInt(line[1]))));
+            case "halfway":
+                Db.transaction(db, () -> {
+                    Db.execute(db, null, "INSERT INTO payments (request, amount) VALUES (?, 500)", line[1]);
+                    throw new IllegalStateException("an error of the program");
+                });
+                return null;
             default:
                 throw new SQLException("no such call: " + line[0]);
         }

@@ -1,11 +1,14 @@
 // The connections of the node-postgres handlers, and how their calls are repeated.
 'use strict';
-const { setTimeout: sleep } = require('node:timers/promises');
+
 // [db]
+const { setTimeout: sleep } = require('node:timers/promises');
 const pg = require('pg');
 
 const pool = new pg.Pool({ max: 4 });        // where to: PGHOST, PGPORT, PGUSER, ...
 pool.on('error', () => {});                  // an idle connection has broken: the pool opens another
+
+const isKey = (key) => key !== '' && Buffer.byteLength(key) <= 1024 && !key.includes('\0');
 
 // A serialization failure or a deadlock has changed nothing: do it again.
 async function retry(work) {
@@ -45,4 +48,4 @@ async function transaction(work) {
 }
 // [/db]
 
-module.exports = { pool, call, transaction };
+module.exports = { pool, isKey, call, transaction };

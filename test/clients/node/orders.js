@@ -1,6 +1,6 @@
 // A saga and the worker for its remote compensations, with node-postgres.
 'use strict';
-const { call, pool } = require('./db');
+const { call, isKey } = require('./db');
 const carrier = require('./remote');
 
 // [order]
@@ -8,6 +8,7 @@ class Undo extends Error {}                               // the order cannot be
 
 // PUT /orders/ID: the first attempt and every later one run the same code; what is done is only replayed.
 async function placeOrder(order, body, { lease = '30 s', deadline = '10 min' } = {}) {
+  if (!isKey(order)) return { status: 400, body: { error: 'the name must be 1 to 1024 bytes long' } };
   const { article, count, customer, amount, address } = body;
   try {
     await call(`SELECT state FROM keep.begin_saga('order_sagas', $1, deadline => $2)`, order, deadline);
@@ -23,6 +24,7 @@ async function placeOrder(order, body, { lease = '30 s', deadline = '10 min' } =
     const parcel = step.status === 'done' ? step.result : await ship(order, address, step.token);
 
     const { state } = await call(`SELECT state FROM keep.complete_saga('order_sagas', $1)`, order);
+    if (state === 'running') return { status: 409, body: { error: 'in progress, ask again' } };  // another remote step is open
     if (state !== 'completed') throw new Undo('the order was cancelled');
     return { status: 201, body: parcel };
   } catch (error) {
@@ -36,7 +38,12 @@ async function placeOrder(order, body, { lease = '30 s', deadline = '10 min' } =
       return { status: 422, body: { error: 'this order exists with other contents' } };
     }
     if (!(error instanceof Undo)) throw error;            // nothing is decided: a retry goes on from here
-    await call(`CALL keep.run_compensations('order_sagas', $1)`, order);
+    const { state } = await call(`CALL keep.run_compensations('order_sagas', $1)`, order);
+    if (state === 'completed') {                          // by others: they had no use for the step that was refused here
+      const { result } = await call(
+        `SELECT result FROM order_sagas_steps WHERE saga = $1 AND step = 'ship'`, order);
+      return { status: 201, body: result };
+    }
     return { status: 410, body: { error: error.message } };
   }
 }
@@ -66,15 +73,18 @@ async function ship(order, address, token) {
 // Run this every few seconds, in as many processes as you like.
 async function compensate(worker, { lease = '1 min' } = {}) {
   await call(`CALL keep.run_due_compensations('order_sagas')`);
-  const { rows } = await pool.query(
-    `SELECT saga, step, compensation, args, result, token
-     FROM keep.claim_compensations('order_sagas', $1, max => 10, lease => $2)`, [worker, lease]);
-  for (const { saga, step, compensation, result, token } of rows) {
+  for (let done = 0; ; done++) {
+    const claimed = await call(                           // one at a time, as the lease counts from now
+      `SELECT saga, step, compensation, args, result, token
+       FROM keep.claim_compensations('order_sagas', $1, max => 1, lease => $2)`, worker, lease);
+    if (!claimed) return done;
+    const { saga, step, compensation, token } = claimed;
     let undone = null;
     let failure = null;
     try {
       if (compensation !== 'cancel_shipment') throw new Error(`no such compensation: ${compensation}`);
-      undone = await carrier.cancel(`${saga}/${step}`);   // also where nobody knows whether it was shipped
+      // also where nobody knows whether it was shipped
+      undone = await carrier.cancel(`${saga}/${step}`, `${saga}/${step}/undo`);
     } catch (error) {
       failure = { error: error.message };                 // again later, and `stuck` after max_attempts
     }
@@ -87,7 +97,6 @@ async function compensate(worker, { lease = '1 min' } = {}) {
       if (error.code !== 'KP412') throw error;            // our lease was over: another worker has it
     }
   }
-  return rows.length;
 }
 // [/worker]
 

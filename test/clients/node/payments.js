@@ -1,11 +1,12 @@
 // Handlers on a request log, with node-postgres.
 'use strict';
-const { call, transaction } = require('./db');
+const { call, isKey, transaction } = require('./db');
 const provider = require('./remote');
 
 // [pay]
 // POST /payments with an Idempotency-Key: charges a card at a provider, at most once a key.
 async function pay(key, body, { lease = '30 s', wait = '0', onLapse = 'reclaim' } = {}) {
+  if (!isKey(key)) return { status: 400, body: { error: 'the key must be 1 to 1024 bytes long' } };
   try {
     const request = await call(
       `SELECT state, token, checkpoint, response
@@ -69,6 +70,7 @@ async function charge(key, body, { token, checkpoint }, onLapse) {
 // [signup]
 // POST /signups with an Idempotency-Key: all of it is in the database, so one call does.
 async function signUp(key, body) {
+  if (!isKey(key)) return { status: 400, body: { error: 'the key must be 1 to 1024 bytes long' } };
   try {
     const { response } = await call(
       `SELECT response, replayed FROM keep.call_once('requests', $1, 'sign_up(jsonb)', $2)`,

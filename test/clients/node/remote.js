@@ -23,5 +23,5 @@ module.exports = {
   NoAnswer,
   charge: (key, { card, amount }) => request('POST', '/charges', key, { card, amount }),
   ship: (key, address) => request('POST', '/shipments', key, { address }),
-  cancel: (key) => request('DELETE', '/shipments', key),
+  cancel: (shipment, key) => request('DELETE', '/shipments', key, { shipment }),
 };

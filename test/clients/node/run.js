@@ -1,7 +1,7 @@
 // Carries out the calls of the test: a line in is a call with its arguments, a line out its answer, parted by tabs.
 'use strict';
 const readline = require('node:readline');
-const { pool } = require('./db');
+const { pool, transaction } = require('./db');
 const { pay, signUp } = require('./payments');
 const { placeOrder, compensate } = require('./orders');
 const { values } = require('./values');
@@ -24,6 +24,10 @@ const calls = {
     client.release();
     return { status: 200, body: pids.size };
   },
+  halfway: (key) => transaction(async (client) => {
+    await client.query('INSERT INTO payments (request, amount) VALUES ($1, 500)', [key]);
+    throw new TypeError('an error of the program');
+  }),
 };
 
 async function main() {

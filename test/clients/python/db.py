@@ -1,7 +1,8 @@
 # The connection of the psycopg handlers, and how their calls are repeated.
+# [db]
 import random
 import time
-# [db]
+
 import psycopg2
 import psycopg2.extras
 from psycopg2.extras import Json
@@ -11,6 +12,10 @@ def connect():
     db = psycopg2.connect('', cursor_factory=psycopg2.extras.DictCursor)  # where to: PGHOST, PGPORT, ...
     db.autocommit = True        # else the first statement opens a transaction that stays open
     return db
+
+
+def is_key(key):
+    return 1 <= len(key.encode()) <= 1024 and '\0' not in key
 
 
 def retry(work):

@@ -2,7 +2,7 @@
 import psycopg2
 
 import remote
-from db import Json, call
+from db import Json, call, is_key
 
 
 # [order]
@@ -12,6 +12,8 @@ class Undo(Exception):
 
 def place_order(db, order, body, lease='30 s', deadline='10 min'):
     """PUT /orders/ID: the first attempt and every later one run the same code; what is done is only replayed."""
+    if not is_key(order):
+        return 400, {'error': 'the name must be 1 to 1024 bytes long'}
     try:
         call(db, "SELECT state FROM keep.begin_saga('order_sagas', %s, deadline => %s)", order, deadline)
         run_step(db, order, 'stock', 'reserve_stock(jsonb)',
@@ -31,13 +33,18 @@ def place_order(db, order, body, lease='30 s', deadline='10 min'):
             parcel = ship(db, order, body['address'], token)
 
         state, = call(db, "SELECT state FROM keep.complete_saga('order_sagas', %s)", order)
+        if state == 'running':                              # another remote step is still open
+            return 409, {'error': 'in progress, ask again'}
         if state != 'completed':
             raise Undo('the order was cancelled')
         return 201, parcel
     except remote.NoAnswer:                                 # it may be on its way: the step stays open
         return 503, {'error': 'no answer from the carrier'}
     except Undo as undo:
-        call(db, "CALL keep.run_compensations('order_sagas', %s)", order)
+        state, pending = call(db, "CALL keep.run_compensations('order_sagas', %s)", order)
+        if state == 'completed':                            # by others: they had no use for the step that was refused here
+            parcel, = call(db, "SELECT result FROM order_sagas_steps WHERE saga = %s AND step = 'ship'", order)
+            return 201, parcel
         return 410, {'error': str(undo)}
     except psycopg2.DatabaseError as error:
         if error.pgcode == 'KP412':                         # our lease was over, and someone took over
@@ -72,15 +79,19 @@ def ship(db, order, address, token):
 def compensate(db, worker, lease='1 min'):
     """Run this every few seconds, in as many processes as you like."""
     call(db, "CALL keep.run_due_compensations('order_sagas')")
-    with db.cursor() as cursor:
-        cursor.execute("SELECT saga, step, compensation, args, result, token"
-                       " FROM keep.claim_compensations('order_sagas', %s, max => 10, lease => %s)", (worker, lease))
-        claimed = cursor.fetchall()
-    for saga, step, compensation, args, result, token in claimed:
+    done = 0
+    while True:                                             # one at a time, as the lease counts from now
+        claimed = call(
+            db, "SELECT saga, step, compensation, args, result, token"
+                " FROM keep.claim_compensations('order_sagas', %s, max => 1, lease => %s)", worker, lease)
+        if claimed is None:
+            return done
+        saga, step, compensation, args, result, token = claimed
         try:
             if compensation != 'cancel_shipment':
                 raise ValueError(f'no such compensation: {compensation}')
-            ok, undone = True, remote.cancel(f'{saga}/{step}')  # also where nobody knows whether it was shipped
+            # also where nobody knows whether it was shipped
+            ok, undone = True, remote.cancel(f'{saga}/{step}', f'{saga}/{step}/undo')
         except Exception as error:
             ok, undone = False, {'error': str(error)}       # again later, and `stuck` after max_attempts
         try:
@@ -92,5 +103,5 @@ def compensate(db, worker, lease='1 min'):
         except psycopg2.DatabaseError as error:
             if error.pgcode != 'KP412':                     # our lease was over: another worker has it
                 raise
-    return len(claimed)
+        done += 1
 # [/worker]

@@ -2,12 +2,14 @@
 import psycopg2
 
 import remote
-from db import Json, call, transaction
+from db import Json, call, is_key, transaction
 
 
 # [pay]
 def pay(db, key, body, lease='30 s', wait='0', on_lapse='reclaim'):
     """POST /payments with an Idempotency-Key: charges a card at a provider, at most once a key."""
+    if not is_key(key):
+        return 400, {'error': 'the key must be 1 to 1024 bytes long'}
     try:
         state, token, checkpoint, response = call(
             db, "SELECT state, token, checkpoint, response"
@@ -56,6 +58,8 @@ def charge(db, key, body, token, charged, on_lapse):
 # [signup]
 def sign_up(db, key, body):
     """POST /signups with an Idempotency-Key: all of it is in the database, so one call does."""
+    if not is_key(key):
+        return 400, {'error': 'the key must be 1 to 1024 bytes long'}
     try:
         response, replayed = call(
             db, "SELECT response, replayed FROM keep.call_once('requests', %s, 'sign_up(jsonb)', %s)",

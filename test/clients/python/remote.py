@@ -33,5 +33,5 @@ def ship(key, address):
     return request('POST', '/shipments', key, {'address': address})
 
 
-def cancel(key):
-    return request('DELETE', '/shipments', key)
+def cancel(shipment, key):
+    return request('DELETE', '/shipments', key, {'shipment': shipment})

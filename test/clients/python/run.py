@@ -4,7 +4,7 @@ import sys
 
 import psycopg2
 
-from db import connect
+from db import connect, transaction
 from orders import compensate, place_order
 from payments import pay, sign_up
 from values import values
@@ -26,6 +26,13 @@ def pids(count):
     return 200, len(found)
 
 
+def halfway(key):
+    def work(cursor):
+        cursor.execute('INSERT INTO payments (request, amount) VALUES (%s, 500)', (key,))
+        raise ValueError('an error of the program')
+    transaction(db, work)
+
+
 calls = {
     'pay': lambda key, body, lease='', wait='', on_lapse='': pay(
         db, key, json.loads(body), **given(lease=lease, wait=wait, on_lapse=on_lapse)),
@@ -35,6 +42,7 @@ calls = {
     'worker': lambda name, lease='': (200, compensate(db, name, **given(lease=lease))),
     'values': lambda: (200, values(db)),
     'pids': pids,
+    'halfway': halfway,
 }
 
 for line in sys.stdin:
