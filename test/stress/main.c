@@ -23,6 +23,8 @@
  *				many connections: workers, calls (of each), levels; crash as above
  *
  * Sagas:
+ *	saga_sequence
+ *				one connection; a model predicts each answer: calls (of each round), rounds
  *	saga_mixed, saga_local, saga_zombies, saga_crash
  *				the same
  *
@@ -55,6 +57,8 @@ main(int argc, char **argv)
 		return request_sequence_main(info, argc, argv);
 	if (strncmp(argv[1], "request_", 8) == 0)
 		return request_main(info, argc, argv);
+	if (strcmp(argv[1], "saga_sequence") == 0)
+		return saga_sequence_main(info, argc, argv);
 	if (strncmp(argv[1], "saga_", 5) == 0)
 		return saga_main(info, argc, argv);
 	return load_main(info, argc, argv);

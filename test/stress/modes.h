@@ -32,7 +32,8 @@ extern int	load_main(const char *info, int argc, char **argv);
 extern int	request_sequence_main(const char *info, int argc, char **argv);
 extern int	request_main(const char *info, int argc, char **argv);
 
-/* saga_load.c: many connections at work on sagas */
+/* saga_sequence.c, saga_load.c: the same for sagas */
+extern int	saga_sequence_main(const char *info, int argc, char **argv);
 extern int	saga_main(const char *info, int argc, char **argv);
 
 #endif							/* MODES_H */

@@ -1,6 +1,7 @@
-# Random load on sagas: many connections run steps, go back, claim, finish and resume, in any
-# order, with accidents of all kinds. Afterwards the changes of each saga and the effects must
-# be allowed one after the other, and the answers must fit to them.
+# Random load on sagas. One connection whose answers a model predicts; and many that run steps,
+# go back, claim, finish and resume in any order, with accidents of all kinds: afterwards the
+# changes of each saga and the effects must be allowed one after the other, and the answers
+# must fit to them.
 
 use strict;
 use warnings;
@@ -28,7 +29,9 @@ sub check
 	return;
 }
 
-# One call a transaction: nothing may fail
+check('each answer is as predicted', 'saga_sequence', 200, rounds => 20);
+
+# Many connections, one call a transaction: nothing may fail
 check('local and remote steps, deadlines, back-off, stuck sagas', 'saga_mixed', 900);
 check('the same at READ COMMITTED', 'saga_mixed', 600, levels => 0);
 check('local steps, undone from all sides', 'saga_local', 900);
