@@ -429,6 +429,26 @@ saga_pending_remote(SagaCall *call, const Saga *saga)
 	return (int) keep_run(call->steps, STEP_PENDING_REMOTE, &value, NULL, false);
 }
 
+/*
+ * Begin a call by which a holder reports: (log, saga, step, token, ok, result).
+ * Locks the saga and reads the step.
+ */
+void
+saga_report_begin(SagaCall *call, FunctionCallInfo fcinfo, const char *function,
+				  Saga *saga, SagaStep *step, SagaReport *report)
+{
+	text	   *id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
+
+	report->step = keep_arg_name(fcinfo, 2, "step", SAGA_MAX_NAME);
+	report->token = keep_arg_token(fcinfo, 3);
+	keep_arg_require(fcinfo, 4, "ok");
+	report->ok = PG_GETARG_BOOL(4);
+	report->result = PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5);
+	saga_begin(call, fcinfo, function, ACL_SELECT | ACL_UPDATE, ACL_SELECT | ACL_UPDATE);
+	saga_lock(call, id, saga);
+	saga_step_find(call, saga, report->step, step);
+}
+
 /* Raise KP412: the step is not, or no longer, the caller's under this token. */
 void
 saga_step_stale(const Saga *saga, text *step, int64 token)

@@ -54,6 +54,15 @@ typedef struct SagaStep
 	TimestampTz retry_at;		/* DT_NOBEGIN: at once */
 } SagaStep;
 
+/* What the holder of a step, or of its compensation, reports. */
+typedef struct SagaReport
+{
+	text	   *step;
+	int64		token;
+	bool		ok;
+	Jsonb	   *result;			/* or NULL */
+} SagaReport;
+
 extern void saga_begin(SagaCall *call, FunctionCallInfo fcinfo, const char *function,
 					   AclMode sagas, AclMode steps);
 extern void saga_open(SagaCall *call);
@@ -78,6 +87,8 @@ extern bool saga_step_run(SagaCall *call, StepStatement statement, Datum *values
 						  const char *nulls, int64 *token);
 extern bool saga_step_compensated(SagaCall *call, const Saga *saga, const SagaStep *step,
 								  Jsonb *result);
+extern void saga_report_begin(SagaCall *call, FunctionCallInfo fcinfo, const char *function,
+							  Saga *saga, SagaStep *step, SagaReport *report);
 pg_noreturn extern void saga_step_stale(const Saga *saga, text *step, int64 token);
 
 extern Datum saga_state_result(SagaCall *call, const char *state);

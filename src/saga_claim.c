@@ -175,30 +175,21 @@ keep_finish_compensation(PG_FUNCTION_ARGS)
 	SagaCall	call;
 	Saga		saga;
 	SagaStep	step;
-	text	   *id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
-	text	   *name = keep_arg_name(fcinfo, 2, "step", SAGA_MAX_NAME);
-	int64		token = keep_arg_token(fcinfo, 3);
-	Jsonb	   *result;
-	bool		ok;
+	SagaReport	report;
 
-	keep_arg_require(fcinfo, 4, "ok");
-	ok = PG_GETARG_BOOL(4);
-	result = PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5);
-	saga_begin(&call, fcinfo, "keep.finish_compensation()", RIGHTS, RIGHTS);
-
-	saga_lock(&call, id, &saga);
-	saga_step_find(&call, &saga, name, &step);
-	if (ok && step.token == token && saga_step_is(&step, STEP_IS_COMPENSATED))
+	saga_report_begin(&call, fcinfo, "keep.finish_compensation()", &saga, &step, &report);
+	if (report.ok && step.token == report.token && saga_step_is(&step, STEP_IS_COMPENSATED))
 		return saga_state_result(&call, saga.state);
-	if (step.token != token || !saga_step_is(&step, STEP_IS_COMPENSATING))
-		saga_step_stale(&saga, name, token);
-	if (!ok)
-		saga_step_failed(&call, &saga, &step, result ?
-						 JsonbToCString(NULL, &result->root, VARSIZE_ANY_EXHDR(result))
+	if (step.token != report.token || !saga_step_is(&step, STEP_IS_COMPENSATING))
+		saga_step_stale(&saga, report.step, report.token);
+	if (!report.ok)
+		saga_step_failed(&call, &saga, &step, report.result ?
+						 JsonbToCString(NULL, &report.result->root,
+										VARSIZE_ANY_EXHDR(report.result))
 						 : "reported as failed");
 	else
 	{
-		if (!saga_step_compensated(&call, &saga, &step, result))
+		if (!saga_step_compensated(&call, &saga, &step, report.result))
 			keep_suppressed(call.steps->relid, "step");
 		(void) saga_settle(&call, &saga, &step);
 	}

@@ -354,32 +354,25 @@ keep_leave_step(PG_FUNCTION_ARGS)
 	SagaCall	call;
 	Saga		saga;
 	SagaStep	step;
-	text	   *id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
-	text	   *name = keep_arg_name(fcinfo, 2, "step", SAGA_MAX_NAME);
-	int64		token = keep_arg_token(fcinfo, 3);
+	SagaReport	report;
 	const char *status;
-	Jsonb	   *result;
 	Datum		values[6];
 
-	keep_arg_require(fcinfo, 4, "ok");
-	status = PG_GETARG_BOOL(4) ? STEP_IS_DONE : STEP_IS_FAILED;
-	result = PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5);
-	saga_begin(&call, fcinfo, "keep.leave_step()", WRITE_RIGHTS, WRITE_RIGHTS);
-
-	saga_lock(&call, id, &saga);
-	saga_step_find(&call, &saga, name, &step);
-	if (step.token == token && saga_step_is(&step, status) && same_json(step.result, result))
+	saga_report_begin(&call, fcinfo, "keep.leave_step()", &saga, &step, &report);
+	status = report.ok ? STEP_IS_DONE : STEP_IS_FAILED;
+	if (step.token == report.token && saga_step_is(&step, status) &&
+		same_json(step.result, report.result))
 		return saga_state_result(&call, status);
-	if (step.token != token || !saga_step_is(&step, STEP_IS_RUNNING))
-		saga_step_stale(&saga, name, token);
+	if (step.token != report.token || !saga_step_is(&step, STEP_IS_RUNNING))
+		saga_step_stale(&saga, report.step, report.token);
 	saga.last_place++;
 	values[0] = PointerGetDatum(saga.id);
-	values[1] = PointerGetDatum(name);
+	values[1] = PointerGetDatum(report.step);
 	values[2] = CStringGetTextDatum(status);
 	values[3] = Int64GetDatum(saga.last_place);
-	values[4] = PointerGetDatum(result);
+	values[4] = PointerGetDatum(report.result);
 	values[5] = TimestampTzGetDatum(call.now);
-	if (!saga_step_run(&call, STEP_LEAVE, values, result ? NULL : "    n ", NULL))
+	if (!saga_step_run(&call, STEP_LEAVE, values, report.result ? NULL : "    n ", NULL))
 		keep_suppressed(call.steps->relid, "step");
 	if (saga_is(&saga, SAGA_COMPENSATING))
 		(void) saga_settle(&call, &saga, &step);

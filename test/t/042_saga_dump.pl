@@ -8,47 +8,15 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::RealBin;
+use DumpTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init(allows_streaming => 1);
-$node->start;
+my $node = start_node();
 my $dir = PostgreSQL::Test::Utils::tempdir;
-
-sub sql
-{
-	my ($db, $query) = @_;
-	return $node->safe_psql($db, $query);
-}
-
-sub run_program
-{
-	my ($name, @command) = @_;
-	my ($program, @rest) = @command;
-	return command_ok([ $program, '-h', $node->host, '-p', $node->port, @rest ], $name);
-}
-
-sub create_database
-{
-	my ($db) = @_;
-	return run_program("database $db", 'createdb', '-T', 'template0', $db);
-}
-
-# The SQLSTATE of a failing statement
-sub sqlstate
-{
-	my ($server, $db, $query) = @_;
-	my ($ret, $out, $err) = $server->psql($db, "\\set VERBOSITY sqlstate\n$query");
-	return $err =~ /ERROR:\s+(\w+)/ ? $1 : "none: $out";
-}
-
-# All that the catalog says, but for the OIDs, which must only fit.
-my $catalog = q{
-	SELECT schema_name, table_name, kind, options,
-		relid = format('%I.%I', schema_name, table_name)::regclass
-	FROM keep.relation ORDER BY schema_name, table_name COLLATE "C"};
 
 # Saga logs by name, with their tables of steps
 my @logs = (
@@ -291,14 +259,6 @@ is(sql('script', "BEGIN; $app_step; ROLLBACK"), 'done', 'until it is allowed aga
 
 # Without the steps of one log: that one is refused, the others work
 my ($list, $stderr) = run_command([ 'pg_restore', '-l', $dump ]);
-sub write_list
-{
-	my ($file, @lines) = @_;
-	open my $handle, '>', $file or die $!;
-	print $handle join("\n", @lines), "\n";
-	close $handle;
-	return $file;
-}
 my @lines = split(/\n/, $list);
 my $most = write_list("$dir/most", grep { !/ (moves|before_steps_\w+) / } @lines);
 my $rest = write_list("$dir/rest", grep { / (moves|before_steps_\w+) / } @lines);
