@@ -38,20 +38,16 @@ static Jsonb *request_normal_options(Relation rel, Jsonb *json);
 static const char *request_expand(Relation rel, const void *options, const char *clock,
 								  const char *name);
 
+/* all of them, in their order: the executor then hands out the row as it is */
 #define COLUMNS \
-	"r.state, r.request_hash, r.token, r.lease, r.lease_until, r.checkpoint, r.response," \
-	" r.finished_at"
+	"r.key, r.state, r.request_hash, r.token, r.lease, r.lease_until, r.attempts," \
+	" r.checkpoint, r.response, r.request, r.created_at, r.finished_at, r.reap_at"
 #define BY_KEY " WHERE r.key OPERATOR(pg_catalog.=) $1"
 /* the holder's record: the token is drawn anew whenever another takes it over */
 #define IF_HELD \
 	BY_KEY " AND r.token OPERATOR(pg_catalog.=) $2" \
 	" AND r.state OPERATOR(pg_catalog.=) '" REQUEST_IN_PROGRESS "'"
 
-#define NEW_RECORD "$1, '" REQUEST_IN_PROGRESS "', $2, $3, $4, $5, 1, $6, $7"
-#define INSERT(source) \
-	"INSERT INTO {table} AS r (key, state, request_hash, request, lease, lease_until," \
-	" attempts, created_at, reap_at) " source \
-	" ON CONFLICT (key) DO NOTHING RETURNING r.key, r.token"
 #define PARAMS_NEW \
 	TEXTOID, BYTEAOID, JSONBOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID
 
@@ -69,12 +65,9 @@ static const KeepStatement request_statements[REQUEST_NSTATEMENTS] = {
 	},
 	/* no row back: there is a record, not locked */
 	[REQUEST_INSERT] = {
-		INSERT("VALUES (" NEW_RECORD ")"),
-		{PARAMS_NEW}
-	},
-	/* the same, but without waiting for whoever is changing one that can be seen */
-	[REQUEST_INSERT_UNSEEN] = {
-		INSERT("SELECT " NEW_RECORD " WHERE NOT EXISTS (SELECT FROM {table} AS r" BY_KEY ")"),
+		"INSERT INTO {table} AS r (key, state, request_hash, request, lease, lease_until,"
+		" attempts, created_at, reap_at) VALUES ($1, '" REQUEST_IN_PROGRESS "', $2, $3, $4, $5,"
+		" 1, $6, $7) ON CONFLICT (key) DO NOTHING RETURNING r.key, r.token",
 		{PARAMS_NEW}
 	},
 	/* the next attempt of a record that is locked */
@@ -93,12 +86,12 @@ static const KeepStatement request_statements[REQUEST_NSTATEMENTS] = {
 		{PARAMS_NEW}
 	},
 	[REQUEST_CHECKPOINT] = {
-		"UPDATE {table} AS r SET checkpoint = $3, lease_until = $4" IF_HELD " RETURNING r.key",
+		"UPDATE {table} AS r SET checkpoint = $3, lease_until = $4" IF_HELD "{returning}",
 		{TEXTOID, INT8OID, JSONBOID, TIMESTAMPTZOID}
 	},
 	[REQUEST_FINISH] = {
 		"UPDATE {table} AS r SET state = $3, response = $4, finished_at = $5, lease_until = NULL,"
-		" checkpoint = NULL" IF_HELD " RETURNING r.key",
+		" checkpoint = NULL" IF_HELD "{returning}",
 		{TEXTOID, INT8OID, TEXTOID, JSONBOID, TIMESTAMPTZOID}
 	},
 	/* the time of an outcome whose statement had to wait */
@@ -108,7 +101,7 @@ static const KeepStatement request_statements[REQUEST_NSTATEMENTS] = {
 	},
 	[REQUEST_RELEASE] = {
 		"UPDATE {table} AS r SET state = '" REQUEST_RELEASED "', lease_until = NULL" IF_HELD
-		" RETURNING r.key",
+		"{returning}",
 		{TEXTOID, INT8OID}
 	},
 	[REQUEST_EXPIRE] = {
@@ -232,12 +225,17 @@ request_normal_options(Relation rel, Jsonb *json)
 	return options_json(opt);
 }
 
-/* KeepKind.expand: {retain} is how long outcomes are kept, NULL for ever. */
+/*
+ * KeepKind.expand: {retain} is how long outcomes are kept, NULL for ever;
+ * {returning} asks for the key where a trigger could have changed it.
+ */
 static const char *
 request_expand(Relation rel, const void *options, const char *clock, const char *name)
 {
 	const RequestOptions *opt = options;
 
+	if (strcmp(name, "returning") == 0)
+		return rel->trigdesc != NULL ? " RETURNING r.key" : "";
 	if (strcmp(name, "retain") != 0)
 		return NULL;
 	if (opt->retain == NULL)
