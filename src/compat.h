@@ -65,7 +65,9 @@ typedef TU_UpdateIndexes KeepIndexUpdate;
 	ExecCheckIndexConstraints((rri), (slot), (estate), (conflict), (arbiters))
 #define keep_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
+#define keep_primary_key(rel)	RelationGetPrimaryKeyIndex(rel)
 #else
+#define keep_primary_key(rel)	RelationGetPrimaryKeyIndex((rel), false)
 #define keep_check_index_constraints(rri, slot, estate, conflict, arbiters) \
 	ExecCheckIndexConstraints((rri), (slot), (estate), (conflict), &(slot)->tts_tid, (arbiters))
 #define keep_index_beginscan(heap, index, snapshot, nkeys) \

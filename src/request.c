@@ -266,7 +266,7 @@ static bool
 unseen(const RequestCall *call)
 {
 	Relation	rel = table_open(call->table->relid, NoLock);
-	Relation	index = index_open(RelationGetPrimaryKeyIndex(rel), AccessShareLock);
+	Relation	index = index_open(keep_primary_key(rel), AccessShareLock);
 	IndexScanDesc scan = keep_index_beginscan(rel, index, SnapshotAny, 1);
 	ScanKeyData key;
 	bool		found;
