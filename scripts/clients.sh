@@ -3,6 +3,7 @@
 
 # shellcheck disable=SC2034  # for the scripts
 JDBC_DRIVER=/usr/share/java/postgresql.jar
+NODE_MODULES=/usr/share/nodejs		# of Debian's packages
 
 # Prints where a program is: first where every user can run it, and where Debian puts daemons.
 find_program() {
