@@ -1,6 +1,7 @@
 /*
  * accident.c
- *		Calls whose answers are lost: the client goes away, or cancels.
+ *		Calls whose answers are lost: the client goes away, or cancels; and
+ *		waiting for the end of what has been started.
  */
 #include "request.h"
 
@@ -77,4 +78,37 @@ conn_accident(Conn *conn, const char *sql, int count, const char *const *params,
 	snprintf(conn->message, sizeof(conn->message), "%s", PQerrorMessage(conn->pg));
 	PQclear(result);
 	return NULL;
+}
+
+/* Set *stop when the file is there whose name the caller has given. */
+void
+wait_for_stop(atomic_bool *stop, const char *path)
+{
+	for (int i = 0; i < 12000 && complaints() == 0; i++)
+	{
+		if (access(path, F_OK) == 0)
+		{
+			atomic_store(stop, true);
+			return;
+		}
+		usleep(50000);
+	}
+	if (complaints() == 0)
+		complain("nobody said when to stop");
+	atomic_store(stop, true);
+}
+
+/* Calls whose clients have gone away may still be under way. */
+void
+wait_for_others(Conn *conn)
+{
+	for (int i = 0; i < 600; i++)
+	{
+		if (conn_number(conn, "SELECT count(*) FROM pg_stat_activity WHERE datname ="
+						" current_database() AND pid <> pg_backend_pid() AND backend_type ="
+						" 'client backend' AND state <> 'idle'") == 0)
+			return;
+		usleep(50000);
+	}
+	complain("a call of a client that has gone away does not come to an end");
 }

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const Phase phases[] = {
 	/* one call a transaction: no deadlock is excused */
@@ -69,24 +68,6 @@ set_up(Load *load)
 	conn_close(&conn);
 }
 
-/* Until the file is there whose name the caller has given. */
-static void
-wait_for_stop(Load *load, const char *path)
-{
-	for (int i = 0; i < 6000 && complaints() == 0; i++)
-	{
-		if (access(path, F_OK) == 0)
-		{
-			atomic_store(&load->stop, true);
-			return;
-		}
-		usleep(50000);
-	}
-	if (complaints() == 0)
-		complain("nobody said when to stop");
-	atomic_store(&load->stop, true);
-}
-
 static void
 run(Load *load, Worker *workers, Reader *reader, const char *stop)
 {
@@ -105,7 +86,7 @@ run(Load *load, Worker *workers, Reader *reader, const char *stop)
 	if (!load->crash && pthread_create(&reader->thread, NULL, load_reader, reader) != 0)
 		die("cannot start a thread");
 	if (load->crash)
-		wait_for_stop(load, stop);
+		wait_for_stop(&load->stop, stop);
 	for (int i = 0; i < load->workers; i++)
 		pthread_join(workers[i].thread, NULL);
 	if (load->crash)

@@ -185,39 +185,6 @@ set_up(RequestLoad *load, Conn *conn)
 	create_trigger(conn);
 }
 
-/* Until the file is there whose name the caller has given. */
-static void
-wait_for_stop(RequestLoad *load, const char *path)
-{
-	for (int i = 0; i < 12000 && complaints() == 0; i++)
-	{
-		if (access(path, F_OK) == 0)
-		{
-			atomic_store(&load->stop, true);
-			return;
-		}
-		usleep(50000);
-	}
-	if (complaints() == 0)
-		complain("nobody said when to stop");
-	atomic_store(&load->stop, true);
-}
-
-/* Calls whose clients have gone away may still be under way. */
-static void
-wait_for_others(Conn *conn)
-{
-	for (int i = 0; i < 600; i++)
-	{
-		if (conn_number(conn, "SELECT count(*) FROM pg_stat_activity WHERE datname ="
-						" current_database() AND pid <> pg_backend_pid() AND backend_type ="
-						" 'client backend' AND state <> 'idle'") == 0)
-			return;
-		usleep(50000);
-	}
-	complain("a call of a client that has gone away does not come to an end");
-}
-
 /* Ask about a key until its request has an outcome, whichever request it is. */
 static void
 settle(RequestLoad *load, RequestWorker *worker, int key)
@@ -271,7 +238,7 @@ run(RequestLoad *load, RequestWorker *workers, const char *stop)
 			die("cannot start a thread");
 	}
 	if (load->phase->crash)
-		wait_for_stop(load, stop);
+		wait_for_stop(&load->stop, stop);
 	for (int i = 0; i < load->workers; i++)
 		pthread_join(workers[i].thread, NULL);
 }

@@ -219,30 +219,6 @@ set_up(SagaLoad *load, Conn *conn)
 	create_triggers(conn);
 }
 
-/* Until the file is there whose name the caller has given. */
-static void
-wait_for_stop(SagaLoad *load, const char *path)
-{
-	for (int i = 0; i < 12000 && complaints() == 0 && access(path, F_OK) != 0; i++)
-		usleep(50000);
-	atomic_store(&load->stop, true);
-}
-
-/* Calls whose clients have gone away may still be under way. */
-static void
-wait_for_others(Conn *conn)
-{
-	for (int i = 0; i < 600; i++)
-	{
-		if (conn_number(conn, "SELECT count(*) FROM pg_stat_activity WHERE datname ="
-						" current_database() AND pid <> pg_backend_pid() AND backend_type ="
-						" 'client backend' AND state <> 'idle'") == 0)
-			return;
-		usleep(50000);
-	}
-	complain("a call of a client that has gone away does not come to an end");
-}
-
 /* Bring each saga to its end, as those would do who come after a breakdown. */
 static void
 settle_all(SagaWorker *worker, Conn *conn)
@@ -296,7 +272,7 @@ run(SagaLoad *load, SagaWorker *workers, const char *stop)
 			die("cannot start a thread");
 	}
 	if (load->phase->crash)
-		wait_for_stop(load, stop);
+		wait_for_stop(&load->stop, stop);
 	for (int i = 0; i < load->workers; i++)
 		pthread_join(workers[i].thread, NULL);
 }

@@ -9,6 +9,7 @@
 #define STRESS_H
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -177,6 +178,10 @@ extern bool call_freeze(Conn *conn, int account, bool frozen, Balance *balance);
 extern int	call_statement(Conn *conn, int account, char *cursor, size_t room, int max,
 						   Line *lines);
 extern void check_verify(Conn *conn);
+
+/* accident.c */
+extern void wait_for_stop(atomic_bool *stop, const char *path);
+extern void wait_for_others(Conn *conn);
 
 /* call.c */
 extern const char *mistake_state(Mistake mistake);
