@@ -13,8 +13,11 @@
 #include "as_owner.h"
 
 #include "catalog/pg_class.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 /* The caller holds a lock on the table.  An error ends it by itself. */
@@ -41,4 +44,25 @@ keep_as_owner_end(const KeepAsOwner *state)
 {
 	AtEOXact_GUC(false, state->guc_level);
 	SetUserIdAndSecContext(state->user, state->context);
+}
+
+/*
+ * UPDATE an open table by what stands behind SET, with parameters that are not
+ * NULL.
+ */
+void
+keep_update_as_owner(Relation rel, const char *assignments, int nparams, Oid *types,
+					 Datum *values)
+{
+	const char *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												   RelationGetRelationName(rel));
+	KeepAsOwner state;
+
+	keep_as_owner_begin(&state, RelationGetRelid(rel));
+	SPI_connect();
+	if (SPI_execute_with_args(psprintf("UPDATE %s SET %s", table, assignments), nparams, types,
+							  values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not update %s", table);
+	SPI_finish();
+	keep_as_owner_end(&state);
 }

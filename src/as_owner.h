@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "utils/rel.h"
+
 /* What to go back to. */
 typedef struct KeepAsOwner
 {
@@ -17,5 +19,7 @@ typedef struct KeepAsOwner
 
 extern void keep_as_owner_begin(KeepAsOwner *state, Oid relid);
 extern void keep_as_owner_end(const KeepAsOwner *state);
+extern void keep_update_as_owner(Relation rel, const char *assignments, int nparams, Oid *types,
+								 Datum *values);
 
 #endif							/* KEEP_AS_OWNER_H */

@@ -447,7 +447,7 @@ keep_not_of_kind(Oid relid, const KeepKind *kind, const char *detail)
 		no_such_table(relid);
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("\"%s\" is not a %s", name, kind->noun ? kind->noun : kind->name),
+			 errmsg("\"%s\" is not a %s", name, keep_kind_noun(kind)),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 errhint("Create one with %s(), or have the owner call keep.register() "
 					 "on a table of that shape.", kind->maker)));

@@ -40,10 +40,17 @@ typedef struct KeepKind
 	Jsonb	   *(*normal_options) (Relation rel, Jsonb *options);
 	const KeepStatement *statements;
 	int			nstatements;
-	/* text for a placeholder of the kind's own, or NULL */
+	/* text for a placeholder of the kind's own, or NULL; NULL where it has none */
 	const char *(*expand) (Relation rel, const void *options, const char *clock,
 						   const char *name);
 } KeepKind;
+
+/* What messages call a table of the kind. */
+static inline const char *
+keep_kind_noun(const KeepKind *kind)
+{
+	return kind->noun ? kind->noun : kind->name;
+}
 
 extern void keep_kind_add(const KeepKind *kind);
 extern const KeepKind *keep_kind_named(const char *name);

@@ -75,8 +75,7 @@ keep_register(PG_FUNCTION_ARGS)
 	if (RelationUsesLocalBuffers(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a temporary table cannot be a %s",
-						kind->noun ? kind->noun : kind->name)));
+				 errmsg("a temporary table cannot be a %s", keep_kind_noun(kind))));
 	flaw = rel->rd_rel->relkind == RELKIND_RELATION ? kind->check_shape(rel)
 		: "It is not an ordinary table.";
 	if (flaw != NULL)

@@ -27,12 +27,6 @@ static void *transfers_parse_options(Relation rel, Jsonb *json);
 static Jsonb *ledger_normal_options(Relation rel, Jsonb *json);
 static Jsonb *transfers_normal_options(Relation rel, Jsonb *json);
 
-static const char *
-no_placeholder(Relation rel, const void *options, const char *clock, const char *name)
-{
-	return NULL;
-}
-
 const KeepKind keep_ledger_kind = {
 	.name = "ledger",
 	.maker = "keep.create_ledger",
@@ -41,7 +35,6 @@ const KeepKind keep_ledger_kind = {
 	.normal_options = ledger_normal_options,
 	.statements = account_statements,
 	.nstatements = ACCOUNT_NSTATEMENTS,
-	.expand = no_placeholder,
 };
 
 const KeepKind keep_transfers_kind = {
@@ -53,7 +46,6 @@ const KeepKind keep_transfers_kind = {
 	.normal_options = transfers_normal_options,
 	.statements = transfer_statements,
 	.nstatements = TRANSFER_NSTATEMENTS,
-	.expand = no_placeholder,
 };
 
 static const KeepPair ledger_pair = {

@@ -24,12 +24,6 @@
 
 #define TOKEN_BYTES 8
 
-static const char *
-noun_of(const KeepKind *kind)
-{
-	return kind->noun ? kind->noun : kind->name;
-}
-
 /* The name of the second table; raises 42622 where it would be too long. */
 const char *
 keep_pair_second_name(const KeepPair *pair, const char *name)
@@ -39,9 +33,9 @@ keep_pair_second_name(const KeepPair *pair, const char *name)
 	if (strlen(other) >= NAMEDATALEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
-				 errmsg("%s name \"%s\" is too long", noun_of(pair->first), name),
+				 errmsg("%s name \"%s\" is too long", keep_kind_noun(pair->first), name),
 				 errdetail("Its %s would be \"%s\"; names have at most %d bytes.",
-						   noun_of(pair->second), other, NAMEDATALEN - 1)));
+						   keep_kind_noun(pair->second), other, NAMEDATALEN - 1)));
 	return other;
 }
 
@@ -62,7 +56,7 @@ owner_of(Oid relid)
 static char *
 token_in(const KeepKind *kind, Jsonb *json)
 {
-	return keep_option_string(json, noun_of(kind), "token");
+	return keep_option_string(json, keep_kind_noun(kind), "token");
 }
 
 /* The second table with this token and owner, or InvalidOid. */
@@ -125,7 +119,7 @@ keep_pair_tie(const KeepPair *pair, Relation second)
 const char *
 keep_pair_register(const KeepPair *pair, Relation first, Jsonb *json)
 {
-	char	   *name = keep_option_string(json, noun_of(pair->first), pair->option);
+	char	   *name = keep_option_string(json, keep_kind_noun(pair->first), pair->option);
 	RangeVar   *range;
 	Relation	second;
 	const char *flaw;
@@ -140,7 +134,7 @@ keep_pair_register(const KeepPair *pair, Relation first, Jsonb *json)
 	flaw = second->rd_rel->relkind == RELKIND_RELATION ? pair->second->check_shape(second)
 		: "It is not an ordinary table.";
 	if (flaw == NULL && second->rd_rel->relowner != first->rd_rel->relowner)
-		flaw = psprintf("It does not have the owner of the %s.", noun_of(pair->first));
+		flaw = psprintf("It does not have the owner of the %s.", keep_kind_noun(pair->first));
 	if (flaw != NULL)
 		keep_not_of_kind(RelationGetRelid(second), pair->second, flaw);
 	token = keep_pair_tie(pair, second);
@@ -154,7 +148,7 @@ keep_pair_refuse_second(const KeepPair *pair, Relation rel)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("a %s cannot be registered alone", noun_of(pair->second)),
+			 errmsg("a %s cannot be registered alone", keep_kind_noun(pair->second)),
 			 errhint("Register the table that it belongs to: keep.register(table, '%s', "
 					 "'{\"%s\": \"%s\"}').", pair->first->name, pair->option,
 					 RelationGetRelationName(rel))));
@@ -185,10 +179,10 @@ keep_pair_open(const KeepPair *pair, Oid relid, LOCKMODE lockmode,
 	(*first)->valid = false;
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("%s \"%s\" has no %s", noun_of(pair->first), get_rel_name(relid),
-					noun_of(pair->second)),
+			 errmsg("%s \"%s\" has no %s", keep_kind_noun(pair->first), get_rel_name(relid),
+					keep_kind_noun(pair->second)),
 			 errdetail("It was dropped or changed, has another owner than the %s, "
-					   "or was registered with another one.", noun_of(pair->first)),
+					   "or was registered with another one.", keep_kind_noun(pair->first)),
 			 errhint("Have the owner call keep.register(table, '%s', '{\"%s\": \"name\"}').",
 					 pair->first->name, pair->option)));
 }

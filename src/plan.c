@@ -282,7 +282,8 @@ expand_text(KeepTable *table, Relation rel, const char *sql)
 		else if (strcmp(name, "version") == 0)
 			value = KEEP_VERSION_SQL;
 		else
-			value = table->kind->expand(rel, table->options, table->clock, name);
+			value = table->kind->expand == NULL ? NULL :
+				table->kind->expand(rel, table->options, table->clock, name);
 		if (value == NULL)
 			elog(ERROR, "unknown placeholder \"%s\" in a statement", name);
 		appendStringInfoString(&text, value);

@@ -197,21 +197,13 @@ options_json(const RequestOptions *opt)
 static void
 cap_retention(Relation rel, const Interval *retain)
 {
-	const char *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												   RelationGetRelationName(rel));
 	Oid			types[2] = {INTERVALOID, TIMESTAMPTZOID};
 	Datum		values[2] = {IntervalPGetDatum(retain), TimestampTzGetDatum(keep_clock_now())};
 	const char *end = "COALESCE(finished_at, $2) OPERATOR(pg_catalog.+) $1";
-	KeepAsOwner state;
 
-	keep_as_owner_begin(&state, RelationGetRelid(rel));
-	SPI_connect();
-	if (SPI_execute_with_args(psprintf("UPDATE %s SET reap_at = %s WHERE reap_at IS NULL"
-									   " OR reap_at OPERATOR(pg_catalog.>) (%s)", table, end, end),
-							  2, types, values, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not cap the retention in %s", table);
-	SPI_finish();
-	keep_as_owner_end(&state);
+	keep_update_as_owner(rel, psprintf("reap_at = %s WHERE reap_at IS NULL"
+									   " OR reap_at OPERATOR(pg_catalog.>) (%s)", end, end),
+						 2, types, values);
 }
 
 /* KeepKind.normal_options: options checked, in the form that is kept. */

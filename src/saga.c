@@ -214,20 +214,27 @@ saga_write(SagaCall *call, const Saga *saga)
 		keep_suppressed(call->sagas->relid, "saga");
 }
 
+/* From now on a saga, whose lock the caller holds, is to be compensated. */
+void
+saga_turn_back(SagaCall *call, Saga *saga)
+{
+	SagaStep	next;
+
+	saga->state = SAGA_COMPENSATING;
+	(void) saga_settle(call, saga, &next);
+	saga_write(call, saga);
+}
+
 /*
- * Is a running saga past its deadline?  Then it is to be compensated from now
- * on.  The caller holds its lock; its row is written here.
+ * Is a running saga past its deadline?  Then it is turned back.  The caller
+ * holds its lock.
  */
 bool
 saga_overdue(SagaCall *call, Saga *saga)
 {
-	SagaStep	next;
-
 	if (!saga_is(saga, SAGA_RUNNING) || saga->deadline > call->now)
 		return false;
-	saga->state = SAGA_COMPENSATING;
-	(void) saga_settle(call, saga, &next);
-	saga_write(call, saga);
+	saga_turn_back(call, saga);
 	return true;
 }
 

@@ -72,6 +72,7 @@ extern List *saga_due_ids(SagaCall *call, MemoryContext context, const char *wai
 						  int64 offset, int64 max);
 extern void saga_lock(SagaCall *call, text *id, Saga *saga);
 extern void saga_write(SagaCall *call, const Saga *saga);
+extern void saga_turn_back(SagaCall *call, Saga *saga);
 extern bool saga_overdue(SagaCall *call, Saga *saga);
 extern void saga_check_whole(SagaCall *call, const Saga *saga);
 extern bool saga_settle(SagaCall *call, Saga *saga, SagaStep *next);

@@ -120,8 +120,7 @@ claim_due(Claim *claim, const char *waits_for, int max)
 				ereport(WARNING,
 						(errmsg("could not claim a compensation of saga \"%s\"",
 								text_to_cstring(claim->id)),
-						 errdetail_internal("%s: %s", unpack_sql_state(error->sqlerrcode),
-											error->message ? error->message : "")));
+						 errdetail_internal("%s", keep_error_text(error))));
 			if (!done)
 				passed++;
 			else if (claim->handled && --max == 0)

@@ -157,9 +157,7 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, BackMode mode)
 	if (error != NULL)
 	{
 		saga_open(call);
-		saga_step_failed(call, saga, step,
-						 psprintf("%s: %s", unpack_sql_state(error->sqlerrcode),
-								  error->message ? error->message : ""));
+		saga_step_failed(call, saga, step, keep_error_text(error));
 	}
 	return done;
 }
@@ -175,13 +173,9 @@ go_back(SagaCall *call, Saga *saga, int limit, BackMode mode)
 	SagaStep	next;
 	bool		due = true;
 
+	/* before any compensation runs, and might call us */
 	if (saga_is(saga, SAGA_RUNNING))
-	{
-		/* before any compensation runs, and might call us */
-		saga->state = SAGA_COMPENSATING;
-		(void) saga_settle(call, saga, &next);
-		saga_write(call, saga);
-	}
+		saga_turn_back(call, saga);
 	if (!saga_is(saga, SAGA_COMPENSATING))
 		return false;
 
@@ -354,8 +348,7 @@ warn_of(ErrorData *error, text *id)
 		ReThrowError(error);
 	ereport(WARNING,
 			(errmsg("could not compensate saga \"%s\" for now", text_to_cstring(id)),
-			 errdetail_internal("%s: %s", unpack_sql_state(error->sqlerrcode),
-								error->message ? error->message : ""),
+			 errdetail_internal("%s", keep_error_text(error)),
 			 error->context ? errcontext("%s", error->context) : 0));
 }
 
@@ -444,7 +437,6 @@ keep_resume_saga(PG_FUNCTION_ARGS)
 {
 	SagaCall	call;
 	Saga		saga;
-	SagaStep	next;
 	text	   *id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
 	Datum		values[2];
 
@@ -455,9 +447,7 @@ keep_resume_saga(PG_FUNCTION_ARGS)
 		values[0] = PointerGetDatum(id);
 		values[1] = TimestampTzGetDatum(call.now);
 		(void) keep_run(call.steps, STEP_RESET, values, NULL, false);
-		saga.state = SAGA_COMPENSATING;
-		(void) saga_settle(&call, &saga, &next);
-		saga_write(&call, &saga);
+		saga_turn_back(&call, &saga);
 	}
 	return saga_state_result(&call, saga.state);
 }

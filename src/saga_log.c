@@ -40,12 +40,6 @@ static void *steps_parse_options(Relation rel, Jsonb *json);
 static Jsonb *saga_normal_options(Relation rel, Jsonb *json);
 static Jsonb *steps_normal_options(Relation rel, Jsonb *json);
 
-static const char *
-no_placeholder(Relation rel, const void *options, const char *clock, const char *name)
-{
-	return NULL;
-}
-
 const KeepKind keep_saga_kind = {
 	.name = "saga_log",
 	.noun = NOUN,
@@ -55,7 +49,6 @@ const KeepKind keep_saga_kind = {
 	.normal_options = saga_normal_options,
 	.statements = saga_statements,
 	.nstatements = SAGA_NSTATEMENTS,
-	.expand = no_placeholder,
 };
 
 const KeepKind keep_steps_kind = {
@@ -67,7 +60,6 @@ const KeepKind keep_steps_kind = {
 	.normal_options = steps_normal_options,
 	.statements = step_statements,
 	.nstatements = STEP_NSTATEMENTS,
-	.expand = no_placeholder,
 };
 
 const KeepPair keep_saga_pair = {

@@ -300,24 +300,16 @@ set_persistence(Relation rel, bool unlogged)
 static void
 cap_lifetimes(Relation rel, const Interval *max_lifetime)
 {
-	const char *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												   RelationGetRelationName(rel));
 	Oid			type = INTERVALOID;
 	Datum		value = IntervalPGetDatum(max_lifetime);
 	const char *cap = "created_at OPERATOR(pg_catalog.+) $1";
-	KeepAsOwner state;
 
-	keep_as_owner_begin(&state, RelationGetRelid(rel));
-	SPI_connect();
-	if (SPI_execute_with_args(psprintf("UPDATE %s SET expires_at = LEAST(expires_at, %s),"
+	keep_update_as_owner(rel, psprintf("expires_at = LEAST(expires_at, %s),"
 									   " reap_at = LEAST(reap_at, %s)"
 									   " WHERE expires_at IS NULL"
 									   " OR expires_at OPERATOR(pg_catalog.>) (%s)",
-									   table, cap, cap, cap),
-							  1, &type, &value, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not cap the lifetimes in %s", table);
-	SPI_finish();
-	keep_as_owner_end(&state);
+									   cap, cap, cap),
+						 1, &type, &value);
 }
 
 /*

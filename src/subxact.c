@@ -62,6 +62,14 @@ keep_subxact_or_rethrow(KeepWork work, void *arg)
 	return done;
 }
 
+/* What went wrong, in one line: the SQLSTATE and the message; palloc'd. */
+char *
+keep_error_text(const ErrorData *error)
+{
+	return psprintf("%s: %s", unpack_sql_state(error->sqlerrcode),
+					error->message ? error->message : "");
+}
+
 /*
  * Is the error one that says nothing about the work, but something about
  * rivals, the server or the user's patience?

@@ -11,6 +11,7 @@
 typedef bool (*KeepWork) (void *arg);
 
 extern ErrorData *keep_subxact(KeepWork work, void *arg, bool *done);
+extern char *keep_error_text(const ErrorData *error);
 extern bool keep_passes_through(const ErrorData *error);
 extern bool keep_subxact_or_rethrow(KeepWork work, void *arg);
 

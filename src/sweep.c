@@ -121,8 +121,7 @@ sweep_all(const KeepSweep *sweep, int64 batch)
 				ReThrowError(error);
 			ereport(WARNING,
 					(errmsg("could not sweep table with OID %u", one.relid),
-					 errdetail_internal("%s: %s", unpack_sql_state(error->sqlerrcode),
-										error->message ? error->message : "")));
+					 errdetail_internal("%s", keep_error_text(error))));
 		}
 		if (done)
 			deleted += one.deleted;
