@@ -164,3 +164,11 @@ CREATE FUNCTION keep.expire(store pg_catalog.regclass = NULL, batch pg_catalog.i
 	LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10;
 COMMENT ON FUNCTION keep.expire(pg_catalog.regclass, pg_catalog.int4) IS
 	'Delete entries that have expired, of one store or of all';
+
+CREATE FUNCTION keep.wait_for(store pg_catalog.regclass, key pg_catalog.text,
+		after_version pg_catalog.int8 = 0, timeout pg_catalog.interval = '30 s')
+	RETURNS SETOF keep.entry
+	AS 'MODULE_PATHNAME', 'keep_wait_for'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10 ROWS 1;
+COMMENT ON FUNCTION keep.wait_for(pg_catalog.regclass, pg_catalog.text, pg_catalog.int8, pg_catalog.interval) IS
+	'The live entry once its version is above one that was seen; no row at the timeout';

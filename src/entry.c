@@ -29,8 +29,8 @@ entry_not_applied(EntryCall *call, FunctionCallInfo fcinfo, EntryLock lock,
 				  const EntryRow *row)
 {
 	if (lock == ENTRY_STALE)
-		return entry_outcome(call, fcinfo, false, "stale", row);
-	return entry_outcome(call, fcinfo, false, "absent", NULL);
+		return entry_outcome(call, fcinfo, STATUS_STALE, row);
+	return entry_outcome(call, fcinfo, STATUS_ABSENT, NULL);
 }
 
 /* Is it live now? */

@@ -33,6 +33,7 @@ typedef struct BatchItem
 	text	   *key;			/* the key as the table has it */
 	Datum		value;
 	bool		written;
+	bool		created;
 	bool		redraw;			/* its version may have been overtaken */
 	EntryRow	row;
 } BatchItem;
@@ -113,7 +114,8 @@ take_row(Batch *batch, BatchItem **items, int count, uint64 n)
  * the row before it, that is.  An update has drawn under the row lock.
  */
 static void
-take_written_rows(Batch *batch, BatchItem **items, int count, uint64 ended)
+take_written_rows(Batch *batch, StoreStatement statement, BatchItem **items, int count,
+				  uint64 ended)
 {
 	for (uint64 n = 0; n < SPI_processed; n++)
 	{
@@ -121,6 +123,7 @@ take_written_rows(Batch *batch, BatchItem **items, int count, uint64 ended)
 		bool		inserted = DatumGetBool(entry_column_at(n, 2));
 		uint64		ended_now = (uint64) DatumGetInt64(entry_column_at(n, 3));
 
+		item->created = inserted || statement == STORE_CREATE_MANY;
 		item->redraw = inserted && ended_now != ended;
 		ended = ended_now;
 	}
@@ -161,7 +164,7 @@ insert_items(Batch *batch, StoreStatement statement)
 	ended = keep_clock_ended();
 	if (keep_run(batch->call.table, statement, params, nulls, false) > 0)
 	{
-		take_written_rows(batch, items, count, ended);
+		take_written_rows(batch, statement, items, count, ended);
 		entry_versions_drawn(&batch->call);
 	}
 	return count;
@@ -238,6 +241,8 @@ put_items(Batch *batch, FunctionCallInfo fcinfo)
 		Datum		values[6];
 		bool		nulls[6];
 
+		batch->call.key = PointerGetDatum(batch->items[i].key);
+		entry_count(&batch->call, batch->items[i].created ? STATUS_CREATED : STATUS_UPDATED);
 		entry_fill(&batch->items[i].row, batch->items[i].given, values, nulls);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}

@@ -8,6 +8,8 @@
 #include "compat.h"
 #include "entry_call.h"
 #include "result.h"
+#include "stats.h"
+#include "wait.h"
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
@@ -138,19 +140,57 @@ finish(EntryCall *call, FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return result;
 }
 
+/* By EntryStatus: what it is called, whether something was written, what counts. */
+static const struct
+{
+	const char *name;
+	bool		applied;
+	KeepCounter counter;
+}			statuses[] = {
+	[STATUS_CREATED] = {"created", true, KEEP_CREATES},
+	[STATUS_UPDATED] = {"updated", true, KEEP_UPDATES},
+	[STATUS_DELETED] = {"deleted", true, KEEP_DELETES},
+	[STATUS_TOUCHED] = {"touched", true, KEEP_TOUCHES_WRITTEN},
+	[STATUS_PERSISTED] = {"persisted", true, KEEP_UPDATES},
+	[STATUS_RENEWED] = {"renewed", true, KEEP_TOUCHES_WRITTEN},
+	[STATUS_RELEASED] = {"released", true, KEEP_DELETES},
+	[STATUS_FRESH] = {"fresh", false, KEEP_TOUCHES_SKIPPED},
+	[STATUS_EXISTS] = {"exists", false, KEEP_CONDITION_FAILURES},
+	[STATUS_STALE] = {"stale", false, KEEP_CONDITION_FAILURES},
+	[STATUS_ABSENT] = {"absent", false, KEEP_CONDITION_FAILURES},
+	[STATUS_MISSED] = {"absent", false, KEEP_MISSES},
+};
+
+/* Count what came of a call, and wake who waits for such a change of its key. */
+void
+entry_count(EntryCall *call, EntryStatus status)
+{
+	keep_count(call->table->relid, statuses[status].counter, 1);
+	if (statuses[status].applied)
+		keep_wake(call->table->relid, call->key);
+}
+
+/* Count what a call has looked for. */
+void
+entry_count_found(EntryCall *call, int64 hits, int64 misses)
+{
+	keep_count(call->table->relid, KEEP_HITS, hits);
+	keep_count(call->table->relid, KEEP_MISSES, misses);
+}
+
 /*
  * End a call with a keep.outcome: the state as it stands now, "row" being NULL
  * where there is no entry.
  */
 Datum
-entry_outcome(EntryCall *call, FunctionCallInfo fcinfo, bool applied,
-			  const char *status, const EntryRow *row)
+entry_outcome(EntryCall *call, FunctionCallInfo fcinfo, EntryStatus status, const EntryRow *row)
 {
 	Datum		values[5] = {0};
 	bool		nulls[5] = {0};
 
-	values[0] = BoolGetDatum(applied);
-	values[1] = CStringGetTextDatum(status);
+	entry_count(call, status);
+	values[0] = BoolGetDatum(statuses[status].applied);
+	values[1] = CStringGetTextDatum(statuses[status].name);
 	nulls[2] = nulls[3] = nulls[4] = row == NULL;
 	if (row != NULL)
 	{

@@ -36,6 +36,25 @@ typedef struct EntryRow
 	TimestampTz expires;
 } EntryRow;
 
+/* What came of a call that may write: see entry_call.c. */
+typedef enum EntryStatus
+{
+	/* applied */
+	STATUS_CREATED,
+	STATUS_UPDATED,
+	STATUS_DELETED,
+	STATUS_TOUCHED,
+	STATUS_PERSISTED,
+	STATUS_RENEWED,
+	STATUS_RELEASED,
+	/* not applied */
+	STATUS_FRESH,
+	STATUS_EXISTS,
+	STATUS_STALE,
+	STATUS_ABSENT,
+	STATUS_MISSED				/* absent, where nothing was asked of the entry */
+} EntryStatus;
+
 /* stands for a version that was not given */
 #define ENTRY_ANY_VERSION	(-1)
 
@@ -46,8 +65,10 @@ extern void entry_begin(EntryCall *call, FunctionCallInfo fcinfo, bool write,
 extern Datum entry_stored_key(const EntryCall *call, text *key);
 extern void entry_check_value(const EntryCall *call, Datum value);
 extern int64 entry_version_arg(FunctionCallInfo fcinfo, int argno, const char *name);
-extern Datum entry_outcome(EntryCall *call, FunctionCallInfo fcinfo, bool applied,
-						   const char *status, const EntryRow *row);
+extern void entry_count(EntryCall *call, EntryStatus status);
+extern void entry_count_found(EntryCall *call, int64 hits, int64 misses);
+extern Datum entry_outcome(EntryCall *call, FunctionCallInfo fcinfo, EntryStatus status,
+						   const EntryRow *row);
 extern Datum entry_result(EntryCall *call, FunctionCallInfo fcinfo, const EntryRow *row);
 extern void entry_fill(const EntryRow *row, text *key, Datum *values, bool *nulls);
 

@@ -31,9 +31,12 @@ keep_get(PG_FUNCTION_ARGS)
 	EntryRow	row;
 	MemoryContext old;
 	Jsonb	   *value;
+	bool		live;
 
 	entry_begin(&call, fcinfo, false, NULL, 0);
-	if (!entry_read(&call, &row, true) || !entry_live(&row))
+	live = entry_read(&call, &row, true) && entry_live(&row);
+	entry_count_found(&call, live, !live);
+	if (!live)
 	{
 		SPI_finish();
 		PG_RETURN_NULL();
@@ -59,6 +62,7 @@ keep_get_entry(PG_FUNCTION_ARGS)
 
 	entry_begin(&call, fcinfo, false, NULL, 0);
 	live = entry_read(&call, &row, true) && entry_live(&row);
+	entry_count_found(&call, live, !live);
 	return entry_result(&call, fcinfo, live ? &row : NULL);
 }
 
@@ -78,6 +82,7 @@ keep_get_many(PG_FUNCTION_ARGS)
 	Datum		param;
 	TimestampTz now = keep_clock_now();
 	uint64		count;
+	int			hits = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	entry_open_store(&call, fcinfo, false, NULL, 0);
@@ -98,9 +103,11 @@ keep_get_many(PG_FUNCTION_ARGS)
 		entry_row_at(&call, i, &row);
 		if (row.expires <= now)
 			continue;
+		hits++;
 		entry_fill(&row, DatumGetTextPP(keys[place - 1]), values, nulls);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
+	entry_count_found(&call, hits, nkeys - hits);
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -10,6 +10,7 @@
 #include "arg.h"
 #include "clock.h"
 #include "entry.h"
+#include "reap.h"
 #include "sweep.h"
 
 #include "utils/acl.h"
@@ -96,8 +97,8 @@ keep_touch(PG_FUNCTION_ARGS)
 
 	entry_begin(&call, fcinfo, true, "keep.touch()", ACL_SELECT | ACL_UPDATE);
 	if (!touch(&call, ttl, &written, &row))
-		return entry_outcome(&call, fcinfo, false, "absent", NULL);
-	return entry_outcome(&call, fcinfo, written, written ? "touched" : "fresh", &row);
+		return entry_outcome(&call, fcinfo, STATUS_MISSED, NULL);
+	return entry_outcome(&call, fcinfo, written ? STATUS_TOUCHED : STATUS_FRESH, &row);
 }
 
 /*
@@ -117,6 +118,9 @@ keep_get_and_touch(PG_FUNCTION_ARGS)
 
 	entry_begin(&call, fcinfo, true, "keep.get_and_touch()", ACL_SELECT | ACL_UPDATE);
 	live = touch(&call, ttl, &written, &row);
+	entry_count_found(&call, live, !live);
+	if (live)
+		entry_count(&call, written ? STATUS_TOUCHED : STATUS_FRESH);
 	return entry_result(&call, fcinfo, live ? &row : NULL);
 }
 
@@ -135,12 +139,21 @@ keep_persist(PG_FUNCTION_ARGS)
 
 	entry_begin(&call, fcinfo, true, "keep.persist()", 0);
 	if (entry_lock(&call, ENTRY_ANY_VERSION, &row) != ENTRY_LOCKED)
-		return entry_outcome(&call, fcinfo, false, "absent", NULL);
+		return entry_outcome(&call, fcinfo, STATUS_ABSENT, NULL);
 	expires = entry_expiry(call.opt, keep_clock_now(), row.created, NULL);
 	if (expires != row.expires)
 		entry_set_expiry(&call, expires, &row);
-	return entry_outcome(&call, fcinfo, true, "persisted", &row);
+	return entry_outcome(&call, fcinfo, STATUS_PERSISTED, &row);
 }
+
+/* How they are found and deleted. */
+static const KeepSweep sweep = {
+	.kind = &keep_store_kind,
+	.function = "keep.expire()",
+	.expire = STORE_EXPIRE,
+	.more = STORE_MORE_EXPIRED,
+	.postpone = STORE_POSTPONE,
+};
 
 /*
  * keep.expire(store regclass, batch int) returns bigint
@@ -152,13 +165,12 @@ keep_persist(PG_FUNCTION_ARGS)
 Datum
 keep_expire(PG_FUNCTION_ARGS)
 {
-	static const KeepSweep sweep = {
-		.kind = &keep_store_kind,
-		.function = "keep.expire()",
-		.expire = STORE_EXPIRE,
-		.more = STORE_MORE_EXPIRED,
-		.postpone = STORE_POSTPONE,
-	};
-
 	return keep_sweep(fcinfo, &sweep);
+}
+
+/* The same for the reaper: see reap.h. */
+bool
+entry_reap(Oid relid, int batch, int64 *ended)
+{
+	return keep_sweep_reap(&sweep, relid, batch, ended);
 }

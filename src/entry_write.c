@@ -47,7 +47,7 @@ keep_put(PG_FUNCTION_ARGS)
 	entry_check_value(&call, PG_GETARG_DATUM(2));
 	created = entry_upsert(&call, STORE_PUT, PG_GETARG_DATUM(2), ttl, (Datum) 0, (Datum) 0,
 						   &row);
-	return entry_outcome(&call, fcinfo, true, created ? "created" : "updated", &row);
+	return entry_outcome(&call, fcinfo, created ? STATUS_CREATED : STATUS_UPDATED, &row);
 }
 
 /*
@@ -64,9 +64,9 @@ create_if_absent(EntryCall *call, FunctionCallInfo fcinfo, Datum value, const In
 		bool		there = entry_read(call, &row, false);
 
 		if (there && entry_live(&row))
-			return entry_outcome(call, fcinfo, false, "exists", &row);
+			return entry_outcome(call, fcinfo, STATUS_EXISTS, &row);
 		if (entry_create(call, there, value, ttl, &row))
-			return entry_outcome(call, fcinfo, true, "created", &row);
+			return entry_outcome(call, fcinfo, STATUS_CREATED, &row);
 		CHECK_FOR_INTERRUPTS();
 	}
 	entry_suppressed(call);
@@ -122,7 +122,7 @@ keep_compare_and_swap(PG_FUNCTION_ARGS)
 	now = keep_clock_now();
 	entry_update(&call, PG_GETARG_DATUM(3), now, entry_kept_expiry(&call, &row, now, ttl),
 				 &row);
-	return entry_outcome(&call, fcinfo, true, "updated", &row);
+	return entry_outcome(&call, fcinfo, STATUS_UPDATED, &row);
 }
 
 /*
@@ -152,7 +152,7 @@ keep_merge(PG_FUNCTION_ARGS)
 	now = keep_clock_now();
 	entry_update(&call, JsonbPGetDatum(merged), now,
 				 entry_kept_expiry(&call, &row, now, NULL), &row);
-	return entry_outcome(&call, fcinfo, true, "updated", &row);
+	return entry_outcome(&call, fcinfo, STATUS_UPDATED, &row);
 }
 
 /*
@@ -181,7 +181,7 @@ keep_increment(PG_FUNCTION_ARGS)
 	created = entry_upsert(&call, STORE_INCREMENT, JsonbPGetDatum(first), ttl,
 						   PG_GETARG_DATUM(3), PG_GETARG_DATUM(2), &row);
 	entry_check_value(&call, row.value);
-	return entry_outcome(&call, fcinfo, true, created ? "created" : "updated", &row);
+	return entry_outcome(&call, fcinfo, created ? STATUS_CREATED : STATUS_UPDATED, &row);
 }
 
 /*
@@ -202,5 +202,5 @@ keep_delete(PG_FUNCTION_ARGS)
 	lock = entry_delete(&call, entry_version_arg(fcinfo, 2, "expected_version"), &row);
 	if (lock != ENTRY_LOCKED)
 		return entry_not_applied(&call, fcinfo, lock, &row);
-	return entry_outcome(&call, fcinfo, true, "deleted", &row);
+	return entry_outcome(&call, fcinfo, STATUS_DELETED, &row);
 }

@@ -9,8 +9,12 @@
 #include "ledger.h"
 #include "ledger_work.h"
 #include "plan.h"
+#include "preload.h"
+#include "reaper.h"
+#include "reaper_control.h"
 #include "request_log.h"
 #include "saga_log.h"
+#include "stats.h"
 #include "store.h"
 #include "wait.h"
 
@@ -26,7 +30,10 @@ void
 _PG_init(void)
 {
 	keep_clock_init();
+	keep_preload_init();
 	keep_wait_init();
+	keep_stats_init();
+	keep_reaper_init();
 	ledger_work_init();
 	MarkGUCPrefixReserved("pg_keep");
 	keep_kind_add(&keep_store_kind);
@@ -36,4 +43,5 @@ _PG_init(void)
 	keep_kind_add(&keep_saga_kind);
 	keep_kind_add(&keep_steps_kind);
 	keep_plan_init();
+	keep_reaper_preload();
 }

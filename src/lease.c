@@ -75,6 +75,8 @@ acquire_result(EntryCall *call, FunctionCallInfo fcinfo, bool acquired, const En
 		nulls[2] = owner == NULL;
 		nulls[3] = row->expires == ENTRY_NEVER;
 	}
+	if (!acquired)
+		entry_count(call, STATUS_EXISTS);
 	result = keep_result_row(fcinfo, call->caller, values, nulls);
 	SPI_finish();
 	return result;
@@ -94,11 +96,15 @@ acquire_again(EntryCall *call, const Interval *ttl, EntryRow *row)
 	if (!entry_lock_by(call, STORE_LOCK_FREE, row))
 	{
 		/* locked, or gone */
-		return entry_read(call, row, false) && row->version == token && entry_live(row);
+		if (!entry_read(call, row, false) || row->version != token || !entry_live(row))
+			return false;
+		entry_count(call, STATUS_FRESH);
+		return true;
 	}
 	if (row->version != token || !entry_live(row))
 		return false;
 	expires = entry_expiry(call->opt, keep_clock_now(), row->created, ttl);
+	entry_count(call, expires > row->expires ? STATUS_TOUCHED : STATUS_FRESH);
 	if (expires > row->expires)
 		entry_set_expiry(call, expires, row);
 	return true;
@@ -136,7 +142,10 @@ try_acquire(EntryCall *call, text *owner, const Interval *ttl, bool *holder, Ent
 			continue;
 		}
 		if (entry_create(call, there, lease_value(owner), ttl, row))
+		{
+			entry_count(call, STATUS_CREATED);
 			return true;
+		}
 	}
 	entry_suppressed(call);
 }
@@ -157,6 +166,7 @@ keep_acquire(PG_FUNCTION_ARGS)
 	text	   *owner;
 	const Interval *ttl;
 	bool		holder;
+	bool		acquired;
 
 	keep_arg_require(fcinfo, 1, "name");
 	keep_arg_require(fcinfo, 2, "owner");
@@ -173,17 +183,13 @@ keep_acquire(PG_FUNCTION_ARGS)
 				ACL_SELECT | ACL_INSERT | ACL_UPDATE);
 	entry_check_value(&call, lease_value(owner));
 
-	for (;;)
-	{
-		int64		left = PG_INT64_MAX;
-
-		if (try_acquire(&call, owner, ttl, &holder, &row))
-			return acquire_result(&call, fcinfo, true, &row);
-		if (holder && row.expires != ENTRY_NEVER)
-			left = row.expires - keep_clock_now() + 1;
-		if (!keep_wait_next(&wait, left))
-			return acquire_result(&call, fcinfo, false, holder ? &row : NULL);
-	}
+	keep_wait_on(&wait, call.table->relid, call.key);
+	while (!(acquired = try_acquire(&call, owner, ttl, &holder, &row)) &&
+		   keep_wait_next(&wait, holder && row.expires != ENTRY_NEVER
+						  ? row.expires - keep_clock_now() + 1 : PG_INT64_MAX))
+		continue;
+	keep_wait_end(&wait);
+	return acquire_result(&call, fcinfo, acquired, acquired || holder ? &row : NULL);
 }
 
 /* The name and the token, which are required. */
@@ -217,7 +223,7 @@ keep_renew(PG_FUNCTION_ARGS)
 	if (lock != ENTRY_LOCKED)
 		return entry_not_applied(&call, fcinfo, lock, &row);
 	entry_set_expiry(&call, entry_expiry(call.opt, keep_clock_now(), row.created, ttl), &row);
-	return entry_outcome(&call, fcinfo, true, "renewed", &row);
+	return entry_outcome(&call, fcinfo, STATUS_RENEWED, &row);
 }
 
 /*
@@ -237,7 +243,7 @@ keep_release(PG_FUNCTION_ARGS)
 	lock = entry_delete(&call, token, &row);
 	if (lock != ENTRY_LOCKED)
 		return entry_not_applied(&call, fcinfo, lock, &row);
-	return entry_outcome(&call, fcinfo, true, "released", &row);
+	return entry_outcome(&call, fcinfo, STATUS_RELEASED, &row);
 }
 
 /*

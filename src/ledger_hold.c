@@ -14,6 +14,8 @@
 #include "arg.h"
 #include "clock.h"
 #include "ledger_hold.h"
+#include "reap.h"
+#include "stats.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
@@ -174,6 +176,7 @@ ledger_mark_expired(LedgerWork *work)
 				 errmsg("holds in \"%s\" were not released",
 						get_rel_name(work->ledger.transfers->relid)),
 				 errdetail("A trigger suppressed it.")));
+	keep_count(work->ledger.accounts->relid, KEEP_EXPIRED, list_length(work->expired));
 }
 
 /* The holds that are over, the first ones first, and the accounts they are on. */
@@ -239,6 +242,37 @@ release_due(LedgerWork *work, Hold *hold)
 }
 
 /*
+ * Release up to "batch" holds that are over; how many are.  Where all that was
+ * looked at is on accounts that others have locked, look at twice as many.
+ */
+static int
+release_all_due(LedgerWork *work, int batch)
+{
+	List	   *holds;
+	ListCell   *cell;
+	int64		look = batch;
+
+	work->path = &ledger_spi_path;
+	work->now = keep_clock_now();
+	for (;; look *= 2)
+	{
+		holds = due_holds(work, look);
+		lock_free(work);
+		foreach(cell, holds)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (list_length(work->expired) < batch)
+				release_due(work, lfirst(cell));
+		}
+		if (work->expired != NIL || list_length(holds) < look)
+			break;
+	}
+	work->path->write(work);
+	ledger_mark_expired(work);
+	return list_length(work->expired);
+}
+
+/*
  * keep.expire_holds(ledger regclass, batch int) returns bigint
  *
  * Releases up to "batch" holds that are over, and returns how many.  Never
@@ -249,26 +283,24 @@ Datum
 keep_expire_holds(PG_FUNCTION_ARGS)
 {
 	LedgerWork	work;
-	List	   *holds;
-	ListCell   *cell;
-	int64		released;
-	int			batch;
+	int			released;
 
 	ledger_begin(&work, fcinfo, "keep.expire_holds()", ACL_SELECT | ACL_UPDATE,
 				 ACL_SELECT | ACL_UPDATE);
-	batch = keep_arg_count(fcinfo, 1, "batch");
-	work.path = &ledger_spi_path;
-	work.now = keep_clock_now();
-	holds = due_holds(&work, batch);
-	lock_free(&work);
-	foreach(cell, holds)
-	{
-		CHECK_FOR_INTERRUPTS();
-		release_due(&work, lfirst(cell));
-	}
-	released = list_length(work.expired);
-	work.path->write(&work);
-	ledger_mark_expired(&work);
+	released = release_all_due(&work, keep_arg_count(fcinfo, 1, "batch"));
 	SPI_finish();
 	PG_RETURN_INT64(released);
+}
+
+/* The same for the reaper: see reap.h. */
+bool
+ledger_reap(Oid relid, int batch, int64 *ended)
+{
+	LedgerWork	work = {.caller = CurrentMemoryContext};
+	int			released;
+
+	ledger_open(&work.ledger, relid, RowExclusiveLock);
+	released = release_all_due(&work, batch);
+	*ended += released;
+	return released > 0;
 }

@@ -19,6 +19,7 @@
 #include "error.h"
 #include "request.h"
 #include "subxact.h"
+#include "wait.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -140,7 +141,7 @@ find(const RequestCall *call, const RequestWork *work, const RequestRow *row, bo
 	return REQUEST_RESUMED;
 }
 
-/* Run a statement that writes the record; is there one? */
+/* Run a statement that writes the record, and wake who waits for that; is there one? */
 static bool
 run_write(RequestCall *call, RequestStatement statement, Datum *values, const char *nulls)
 {
@@ -148,6 +149,7 @@ run_write(RequestCall *call, RequestStatement statement, Datum *values, const ch
 		return false;
 	if (SPI_tuptable != NULL && !keep_returned(1, call->key))
 		keep_suppressed(call->table->relid, "record");
+	keep_wake(call->table->relid, PointerGetDatum(call->key));
 	return true;
 }
 

@@ -94,6 +94,7 @@ keep_begin_request(PG_FUNCTION_ARGS)
 	work.hash = keep_json_hash("request", work.request);
 	request_open(&call, fcinfo, "keep.begin_request()", TAKE_RIGHTS);
 
+	keep_wait_on(&wait, call.table->relid, PointerGetDatum(call.key));
 	while ((found = request_take(&call, &work, &row)) == REQUEST_BUSY &&
 		   keep_wait_next(&wait, row.lease_until == DT_NOEND ? PG_INT64_MAX
 						  : row.lease_until - keep_clock_now() + 1))
@@ -102,6 +103,7 @@ keep_begin_request(PG_FUNCTION_ARGS)
 		SPI_finish();
 		SPI_connect();
 	}
+	keep_wait_end(&wait);
 	return begin_result(&call, fcinfo, found, &row);
 }
 

@@ -15,6 +15,7 @@
 #include "option.h"
 #include "request_log.h"
 #include "shape.h"
+#include "reap.h"
 #include "sweep.h"
 
 #include "access/relation.h"
@@ -281,6 +282,15 @@ keep_create_request_log(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(relid);
 }
 
+/* How records are found and deleted. */
+static const KeepSweep sweep = {
+	.kind = &keep_request_kind,
+	.function = "keep.expire_requests()",
+	.expire = REQUEST_EXPIRE,
+	.more = REQUEST_MORE_EXPIRED,
+	.postpone = REQUEST_POSTPONE,
+};
+
 /*
  * keep.expire_requests(log regclass, batch int) returns bigint
  *
@@ -290,13 +300,12 @@ keep_create_request_log(PG_FUNCTION_ARGS)
 Datum
 keep_expire_requests(PG_FUNCTION_ARGS)
 {
-	static const KeepSweep sweep = {
-		.kind = &keep_request_kind,
-		.function = "keep.expire_requests()",
-		.expire = REQUEST_EXPIRE,
-		.more = REQUEST_MORE_EXPIRED,
-		.postpone = REQUEST_POSTPONE,
-	};
-
 	return keep_sweep(fcinfo, &sweep);
+}
+
+/* The same for the reaper: see reap.h. */
+bool
+request_reap(Oid relid, int batch, int64 *ended)
+{
+	return keep_sweep_reap(&sweep, relid, batch, ended);
 }

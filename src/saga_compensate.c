@@ -13,11 +13,13 @@
 #include "arg.h"
 #include "clock.h"
 #include "json.h"
+#include "reap.h"
 #include "result.h"
 #include "routine.h"
 #include "saga.h"
 #include "subxact.h"
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -34,8 +36,14 @@ PG_FUNCTION_INFO_V1(keep_resume_saga);
 
 #define DUE_PROCEDURE	"keep.run_due_compensations()"
 
+/* so many sagas the reaper looks at, to find one that nobody else is at work on */
+#define REAP_LOOK	100
+
 /* so long rests a saga that run_due_compensations() can do nothing about */
 #define POSTPONE_USECS	(INT64CONST(60) * USECS_PER_SEC)
+
+/* what a saga that is due for compensating locally waits for */
+static const char *const due_causes[] = {SAGA_FOR_LOCAL, SAGA_FOR_DEADLINE};
 
 /* For whom compensations are run. */
 typedef enum BackMode
@@ -315,6 +323,7 @@ typedef struct DueSaga
 {
 	SagaCall   *call;
 	text	   *id;
+	bool		bounded;		/* a cancel says that it takes too long */
 	bool		postpone;		/* do not compensate: let it rest */
 	bool		due;			/* was it, still? */
 	bool		more;			/* is there more to do at once? */
@@ -342,9 +351,12 @@ run_due_once(void *arg)
 
 /* Warn of an error, unless it is a cancel or the like. */
 static void
-warn_of(ErrorData *error, text *id)
+warn_of(ErrorData *error, const DueSaga *it)
 {
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+	text	   *id = it->id;
+
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION &&
+		!(it->bounded && error->sqlerrcode == ERRCODE_QUERY_CANCELED))
 		ReThrowError(error);
 	ereport(WARNING,
 			(errmsg("could not compensate saga \"%s\" for now", text_to_cstring(id)),
@@ -353,9 +365,29 @@ warn_of(ErrorData *error, text *id)
 }
 
 /*
+ * The same; but what goes wrong beyond its compensations is a warning, and the
+ * saga rests for a while, so that the others get their turn.
+ */
+static void
+run_due_guarded(DueSaga *it)
+{
+	bool		done;
+	ErrorData  *error = keep_subxact(run_due_once, it, &done);
+
+	if (error == NULL)
+		return;
+	warn_of(error, it);
+	it->postpone = true;
+	saga_open(it->call);
+	error = keep_subxact(run_due_once, it, &done);
+	if (error != NULL)
+		warn_of(error, it);
+	it->due = it->more = false;
+}
+
+/*
  * Compensate a saga that was due, a transaction for each compensation.  Was
- * there anything to do?  What goes wrong beyond its compensations is a warning,
- * and it rests for a while, so that the others get their turn.
+ * there anything to do?
  */
 static bool
 run_due(SagaCall *call, text *id)
@@ -364,21 +396,8 @@ run_due(SagaCall *call, text *id)
 
 	do
 	{
-		ErrorData  *error;
-		bool		done;
-
 		begin_transaction(call, DUE_PROCEDURE);
-		error = keep_subxact(run_due_once, &it, &done);
-		if (error != NULL)
-		{
-			warn_of(error, id);
-			it.postpone = true;
-			saga_open(call);
-			error = keep_subxact(run_due_once, &it, &done);
-			if (error != NULL)
-				warn_of(error, id);
-			it.due = it.more = false;
-		}
+		run_due_guarded(&it);
 		commit_transaction();
 	} while (it.more);
 	return it.due;
@@ -396,7 +415,6 @@ run_due(SagaCall *call, text *id)
 Datum
 keep_run_due_compensations(PG_FUNCTION_ARGS)
 {
-	static const char *const causes[] = {SAGA_FOR_LOCAL, SAGA_FOR_DEADLINE};
 	SagaCall	call;
 	List	   *ids;
 	int			max;
@@ -405,11 +423,11 @@ keep_run_due_compensations(PG_FUNCTION_ARGS)
 	max = keep_arg_count(fcinfo, 1, "max");
 	require_nonatomic(fcinfo, DUE_PROCEDURE);
 	call.relid = PG_GETARG_OID(0);
-	for (size_t i = 0; i < lengthof(causes); i++)
+	for (size_t i = 0; i < lengthof(due_causes); i++)
 	{
 		int64		passed = 0;
 
-		while (max > 0 && (ids = due_ids(&call, causes[i], passed, max)) != NIL)
+		while (max > 0 && (ids = due_ids(&call, due_causes[i], passed, max)) != NIL)
 		{
 			ListCell   *cell;
 
@@ -424,6 +442,44 @@ keep_run_due_compensations(PG_FUNCTION_ARGS)
 		}
 	}
 	PG_RETURN_VOID();
+}
+
+/* One compensation of a saga that is due, for the reaper: did it do anything? */
+static bool
+reap_one(SagaCall *call, text *id)
+{
+	DueSaga		it = {.call = call, .id = id, .bounded = true};
+
+	run_due_guarded(&it);
+	return it.due;
+}
+
+/*
+ * For the reaper: see reap.h.  Runs at most one compensation, whose effect and
+ * record are thus committed together.
+ */
+bool
+saga_reap(Oid relid, int batch, int64 *ended)
+{
+	SagaCall	call = {.relid = relid, .caller = CurrentMemoryContext};
+
+	saga_open(&call);
+	for (size_t i = 0; i < lengthof(due_causes); i++)
+	{
+		List	   *ids = saga_due_ids(&call, CurrentMemoryContext, due_causes[i], 0, REAP_LOOK);
+		ListCell   *cell;
+
+		foreach(cell, ids)
+		{
+			if (!reap_one(&call, lfirst(cell)))
+				continue;
+			/* it is not to be lost in a crash, whatever the reaper otherwise may lose */
+			ForceSyncCommit();
+			(*ended)++;
+			return true;
+		}
+	}
+	return false;
 }
 
 /*

@@ -13,6 +13,7 @@
 #include "as_owner.h"
 #include "clock.h"
 #include "plan.h"
+#include "stats.h"
 #include "subxact.h"
 #include "sweep.h"
 
@@ -30,6 +31,7 @@
 
 /*
  * Delete up to "batch" rows of a table that are over; returns how many.
+ * *moved: of how many others the hint was moved to their end.
  *
  * Where others have locked all that was looked at, look at twice as many: no
  * long transaction may hide what is over besides.  Only a call that deletes
@@ -37,7 +39,7 @@
  * order a call, so that it cannot deadlock with a put_many().
  */
 static int64
-sweep_table(const KeepSweep *sweep, KeepTable *table, int64 batch)
+sweep_table(const KeepSweep *sweep, KeepTable *table, int64 batch, uint64 *moved)
 {
 	Datum		values[3] = {TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(batch),
 	Int64GetDatum(batch)};
@@ -49,11 +51,13 @@ sweep_table(const KeepSweep *sweep, KeepTable *table, int64 batch)
 		CHECK_FOR_INTERRUPTS();
 		values[1] = Int64GetDatum(DatumGetInt64(values[1]) * 2);
 	}
+	*moved = 0;
 	if (deleted == 0)
 	{
 		values[1] = Int64GetDatum(batch * POSTPONE_FACTOR);
-		(void) keep_run(table, sweep->postpone, values, NULL, false);
+		*moved = keep_run(table, sweep->postpone, values, NULL, false);
 	}
+	keep_count(table->relid, KEEP_EXPIRED, deleted);
 	return (int64) deleted;
 }
 
@@ -79,6 +83,7 @@ sweep_one(void *arg)
 	KeepTable  *table;
 	KeepAsOwner state;
 	const char *flaw;
+	uint64		moved;
 
 	one->deleted = 0;
 	/* one that is being altered or dropped is passed over */
@@ -91,7 +96,7 @@ sweep_one(void *arg)
 	if (table == NULL)
 		return false;
 	keep_as_owner_begin(&state, one->relid);
-	one->deleted = sweep_table(one->sweep, table, one->batch);
+	one->deleted = sweep_table(one->sweep, table, one->batch, &moved);
 	keep_as_owner_end(&state);
 	return true;
 }
@@ -143,6 +148,7 @@ keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep)
 {
 	int64		batch;
 	int64		deleted;
+	uint64		moved;
 
 	batch = keep_arg_count(fcinfo, 1, "batch");
 	PreventCommandIfReadOnly(sweep->function);
@@ -154,8 +160,20 @@ keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep)
 		KeepTable  *table = keep_table_open(PG_GETARG_OID(0), sweep->kind, RowExclusiveLock);
 
 		keep_require_rights(table->relid, SWEEP_RIGHTS);
-		deleted = sweep_table(sweep, table, batch);
+		deleted = sweep_table(sweep, table, batch, &moved);
 	}
 	SPI_finish();
 	PG_RETURN_INT64(deleted);
+}
+
+/* The same for the reaper, of one table: see reap.h. */
+bool
+keep_sweep_reap(const KeepSweep *sweep, Oid relid, int batch, int64 *ended)
+{
+	KeepTable  *table = keep_table_open(relid, sweep->kind, RowExclusiveLock);
+	uint64		moved;
+	int64		deleted = sweep_table(sweep, table, batch, &moved);
+
+	*ended += deleted;
+	return deleted > 0 || moved > 0;
 }

@@ -51,6 +51,7 @@ typedef struct KeepSweep
 
 #define KEEP_SWEEP_PARAMS TIMESTAMPTZOID, INT8OID
 
+extern bool keep_sweep_reap(const KeepSweep *sweep, Oid relid, int batch, int64 *ended);
 extern Datum keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep);
 
 #endif							/* KEEP_SWEEP_H */

@@ -36,7 +36,7 @@ run_single(TransferBatch *batch, FunctionCallInfo fcinfo)
 	if (item->stored != NULL &&
 		(item->stored == &ledger_hidden || !transfer_same_request(item, item->stored)))
 		transfer_mismatch_error(item->row.id, item->stored);
-	(void) transfer_item_answer(item, batch->work.now, values, nulls);
+	(void) transfer_item_answer(&batch->work, item, values, nulls);
 	result = keep_result_row(fcinfo, batch->work.caller, values, nulls);
 	SPI_finish();
 	return result;

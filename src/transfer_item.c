@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "error.h"
+#include "stats.h"
 #include "transfer_item.h"
 
 #include "utils/builtins.h"
@@ -130,12 +131,36 @@ transfer_mismatch_error(const text *id, const TransferRow *stored)
 			 errhint("A new transfer needs a new id.")));
 }
 
+/* Count transfers that have come to a status, or items that are none. */
+void
+transfer_count(const LedgerWork *work, TransferStatus status, int64 n)
+{
+	static const KeepCounter counters[] = {
+		[TRANSFER_POSTED] = KEEP_POSTED,
+		[TRANSFER_PENDING] = KEEP_PENDING,
+		[TRANSFER_REJECTED] = KEEP_REJECTED,
+		[TRANSFER_VOIDED] = KEEP_VOIDED,
+		[TRANSFER_EXPIRED] = KEEP_EXPIRED,
+		[TRANSFER_MISMATCH] = KEEP_MISMATCHED,
+	};
+
+	keep_count(work->ledger.accounts->relid, counters[status], n);
+}
+
+/* Count a call that was answered by what was there. */
+void
+transfer_count_replay(const LedgerWork *work)
+{
+	keep_count(work->ledger.accounts->relid, KEEP_REPLAYED, 1);
+}
+
 /*
- * The answer to an item, once the batch has run.  Returns whether it is an
+ * The answer to an item, once the batch has run, which counts it.  Returns whether it is an
  * exception: anything but newly posted or held.
  */
 bool
-transfer_item_answer(const TransferItem *item, TimestampTz now, Datum *values, bool *nulls)
+transfer_item_answer(const LedgerWork *work, const TransferItem *item, Datum *values,
+					 bool *nulls)
 {
 	const TransferRow *row = &item->row;
 	bool		same = true;
@@ -153,6 +178,7 @@ transfer_item_answer(const TransferItem *item, TimestampTz now, Datum *values, b
 	}
 	if (!same)
 	{
+		transfer_count(work, TRANSFER_MISMATCH, 1);
 		transfer_row_init(&mismatch);
 		mismatch.id = item->row.id;
 		mismatch.amount = item->asked;
@@ -160,7 +186,11 @@ transfer_item_answer(const TransferItem *item, TimestampTz now, Datum *values, b
 						false, values, nulls);
 		return true;
 	}
-	transfer_answer(row, transfer_status_at(row, now), row->reason, row->from_balance,
+	if (transfer_is_new(item))
+		transfer_count(work, row->status, 1);
+	else
+		transfer_count_replay(work);
+	transfer_answer(row, transfer_status_at(row, work->now), row->reason, row->from_balance,
 					row->to_balance, !transfer_is_new(item), values, nulls);
 	return !transfer_is_new(item) || row->status == TRANSFER_REJECTED;
 }

@@ -63,7 +63,9 @@ extern void transfer_check_request(const TransferItem *item);
 extern bool transfer_same_request(const TransferItem *item, const TransferRow *stored);
 extern bool transfer_same_items(const TransferItem *a, const TransferItem *b);
 extern void transfer_mismatch_error(const text *id, const TransferRow *stored);
-extern bool transfer_item_answer(const TransferItem *item, TimestampTz now,
+extern bool transfer_item_answer(const LedgerWork *work, const TransferItem *item,
 								 Datum *values, bool *nulls);
+extern void transfer_count(const LedgerWork *work, TransferStatus status, int64 n);
+extern void transfer_count_replay(const LedgerWork *work);
 
 #endif							/* KEEP_TRANSFER_ITEM_H */

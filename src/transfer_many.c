@@ -210,7 +210,7 @@ run_many(TransferBatch *batch, ReturnSetInfo *rsinfo, bool all)
 
 		if (i % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
-		if (transfer_item_answer(&batch->items[i], batch->work.now, values, nulls) || all)
+		if (transfer_item_answer(&batch->work, &batch->items[i], values, nulls) || all)
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 }

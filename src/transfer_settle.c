@@ -31,6 +31,7 @@ typedef struct Settlement
 	bool		frozen;			/* an account was: nothing is done */
 	bool		replayed;
 	bool		applied;
+	bool		released;		/* this call has ended the hold, in one way or another */
 } Settlement;
 
 /* The transfer as it is now; raises KP404 where it is not. */
@@ -118,6 +119,7 @@ write_end(Settlement *call)
 		nulls[i + 2] = numbers[i] == LEDGER_NULL ? 'n' : ' ';
 	}
 	params[4] = TimestampTzGetDatum(call->work.now);
+	call->released = true;
 	if (keep_run(call->work.ledger.transfers, TRANSFER_SETTLE, params, nulls, false) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
@@ -159,6 +161,7 @@ decide_end(LedgerWork *work, void *arg)
 	Settlement *call = arg;
 	TransferRow *row = call->row = find_transfer(work, call->id);
 
+	call->released = false;
 	if (row->status != TRANSFER_PENDING)
 	{
 		answer_ended(call);
@@ -233,6 +236,10 @@ settle(FunctionCallInfo fcinfo, TransferStatus to, const char *function)
 		answer_ended(&call);
 
 	row = call.row;
+	if (call.released)
+		transfer_count(&call.work, row->status, 1);
+	else if (call.replayed)
+		transfer_count_replay(&call.work);
 	if ((call.applied || call.replayed) && row->hold != NULL)
 	{
 		from_balance = row->settled_from;

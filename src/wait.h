@@ -13,10 +13,14 @@ typedef struct KeepWait
 {
 	TimestampTz deadline;
 	int64		pause;			/* microseconds until the next look */
+	int			slot;			/* where commits are told of; -1: not yet known */
 } KeepWait;
 
 extern void keep_wait_init(void);
 extern void keep_wait_begin(KeepWait *wait, const Interval *limit, const char *function);
+extern void keep_wait_on(KeepWait *wait, Oid relid, Datum key);
 extern bool keep_wait_next(KeepWait *wait, int64 at_most);
+extern void keep_wait_end(KeepWait *wait);
+extern void keep_wake(Oid relid, Datum key);
 
 #endif							/* KEEP_WAIT_H */

@@ -1,0 +1,132 @@
+/*
+ * reaper_control.c
+ *		Starting the reaper: with the server, or by SQL functions.
+ */
+#include "postgres.h"
+
+#include "reaper.h"
+#include "reaper_control.h"
+
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/wait_event.h"
+
+PG_FUNCTION_INFO_V1(keep_start_reaper);
+PG_FUNCTION_INFO_V1(keep_stop_reaper);
+
+/* seconds after which a launcher that died is started again */
+#define RESTART_SECS	1
+
+#define POLL_MSECS		20
+#define START_POLLS		500
+
+/*
+ * The launcher, as a process of the server's.  It is started where a server
+ * takes writes, so on a standby when that is promoted.
+ */
+static void
+describe_launcher(BackgroundWorker *worker)
+{
+	keep_reaper_describe(worker, REAPER_LAUNCHER_TYPE, "keep_reaper_launcher_main");
+	worker->bgw_restart_time = RESTART_SECS;
+}
+
+/* Have it started with the server; called once, from _PG_init(). */
+void
+keep_reaper_preload(void)
+{
+	BackgroundWorker worker;
+
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	describe_launcher(&worker);
+	RegisterBackgroundWorker(&worker);
+}
+
+static void
+sleep_a_little(void)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MSECS,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * keep.start_reaper() returns boolean
+ *
+ * Starts the launcher, for as long as the server runs.  False where it is
+ * running.  Raises 55000 on a standby, 53000 where the server has no room for
+ * another process.  Not for the public.
+ */
+Datum
+keep_start_reaper(PG_FUNCTION_ARGS)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+	pid_t		pid;
+
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("recovery is in progress"),
+				 errhint("The reaper can be started once this server has been promoted.")));
+	if (keep_reaper_locked(REAPER_RUNS))
+		PG_RETURN_BOOL(false);
+
+	describe_launcher(&worker);
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start the reaper: too many background processes"),
+				 errhint("You might need to increase \"max_worker_processes\".")));
+	for (int i = 0; i < START_POLLS && !keep_reaper_locked(REAPER_RUNS); i++)
+	{
+		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_POSTMASTER_DIED)
+			break;
+		sleep_a_little();
+	}
+	if (!keep_reaper_locked(REAPER_RUNS))
+	{
+		TerminateBackgroundWorker(handle);
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start the reaper"),
+				 errhint("More details may be available in the server log.")));
+	}
+	PG_RETURN_BOOL(true);
+}
+
+/*
+ * keep.stop_reaper() returns boolean
+ *
+ * Ends the launcher and its workers, and waits until they have.  False where it
+ * is not running.  A server that preloads the library has it again after its
+ * next start.  Not for the public.
+ */
+Datum
+keep_stop_reaper(PG_FUNCTION_ARGS)
+{
+	volatile bool running = false;
+
+	/* another may be at it */
+	while (!keep_reaper_lock(REAPER_STOPS, ExclusiveLock))
+		sleep_a_little();
+	PG_TRY();
+	{
+		running = keep_reaper_locked(REAPER_RUNS);
+		while (keep_reaper_locked(REAPER_RUNS))
+			sleep_a_little();
+	}
+	PG_FINALLY();
+	{
+		keep_reaper_unlock(REAPER_STOPS, ExclusiveLock);
+	}
+	PG_END_TRY();
+	PG_RETURN_BOOL(running);
+}

@@ -1,0 +1,392 @@
+/*
+ * reaper_launcher.c
+ *		Says when which database is visited, as autovacuum's launcher does.
+ *
+ * Workers are short-lived, since one that stayed connected would keep the
+ * database from being dropped or copied.  A database is visited at least every
+ * pg_keep.naptime; more often while there is something to do.  Whether the
+ * extension is there only a worker can tell, so all databases are visited.
+ */
+#include "postgres.h"
+
+#include "reaper.h"
+#include "stats.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+/* times to try for the launcher's lock, which somebody may just be looking at */
+#define LOCK_TRIES		20
+#define LOCK_PAUSE		50		/* milliseconds */
+
+/* a worker is expected to end by itself before this */
+#define WORKER_USECS	(INT64CONST(4500) * 1000)
+
+/* milliseconds until the next visit: after one that did something, or not all */
+#define BUSY_MSECS		1000
+#define BEHIND_MSECS	500
+
+/* how often to look whether the launcher is to end */
+#define LONGEST_SLEEP	1000
+
+/* the log says so often that there is no room for workers */
+#define COMPLAIN_USECS	(5 * USECS_PER_MINUTE)
+
+#define INVALID_DATABASE	(-2)	/* datconnlimit of one that DROP has left half-way */
+
+/* A database, as the launcher knows it; in TopMemoryContext. */
+typedef struct Database
+{
+	Oid			oid;
+	bool		there;			/* as of the last look */
+	int			slot;			/* of its worker; -1: none */
+	int			interval;		/* milliseconds between the last two visits */
+	TimestampTz next;			/* when it is to be visited */
+	Oid			first;			/* the table to begin with */
+	TimestampTz began;			/* of the visit */
+	bool		terminated;
+	BackgroundWorkerHandle *worker;
+} Database;
+
+static List *databases = NIL;
+static dsm_segment *segment;
+static ReaperShared *shared;
+static bool slot_used[REAPER_MAX_WORKERS];
+static TimestampTz complained_at = 0;
+
+/* The OIDs of all databases that can be connected to, in "context". */
+static List *
+list_oids(MemoryContext context)
+{
+	List	   *oids = NIL;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext old;
+
+		if (!form->datallowconn || form->datconnlimit == INVALID_DATABASE)
+			continue;
+		old = MemoryContextSwitchTo(context);
+		oids = lappend_oid(oids, form->oid);
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return oids;
+}
+
+static Database *
+find_database(Oid oid)
+{
+	ListCell   *cell;
+
+	foreach(cell, databases)
+		if (((Database *) lfirst(cell))->oid == oid)
+			return lfirst(cell);
+	return NULL;
+}
+
+/* Look which databases there are; new ones are visited at once. */
+static void
+refresh(TimestampTz now)
+{
+	List	   *oids = list_oids(TopMemoryContext);
+	ListCell   *cell;
+
+	foreach(cell, databases)
+		((Database *) lfirst(cell))->there = false;
+	foreach(cell, oids)
+	{
+		Database   *database = find_database(lfirst_oid(cell));
+
+		if (database == NULL)
+		{
+			database = palloc0(sizeof(Database));
+			database->oid = lfirst_oid(cell);
+			database->slot = -1;
+			database->next = now;
+			databases = lappend(databases, database);
+		}
+		database->there = true;
+	}
+	list_free(oids);
+
+	foreach(cell, databases)
+	{
+		Database   *database = lfirst(cell);
+
+		if (database->there || database->slot >= 0)
+			continue;
+		databases = foreach_delete_current(databases, cell);
+		pfree(database);
+	}
+	oids = keep_stats_list(InvalidOid);
+	foreach(cell, oids)
+		if (find_database(lfirst_oid(cell)) == NULL)
+			keep_stats_remove(lfirst_oid(cell), InvalidOid);
+	list_free(oids);
+}
+
+/* A visit has ended: when is the next? */
+static void
+schedule(Database *database, const ReaperVisit *visit, TimestampTz now)
+{
+	int			nap = keep_reaper_naptime;
+	int			pause;
+
+	database->first = visit->first;
+	if (visit->done && visit->found)
+		database->interval = BUSY_MSECS;
+	else if (visit->done && visit->installed && database->interval > 0)
+		database->interval = Min(database->interval, nap) * 2;
+	else
+		database->interval = nap;
+	pause = visit->done && visit->behind ? BEHIND_MSECS : Min(database->interval, nap);
+	database->next = TimestampTzPlusMilliseconds(now, pause);
+}
+
+/* See which workers have ended; one that takes too long is made to. */
+static void
+collect(TimestampTz now)
+{
+	ListCell   *cell;
+
+	foreach(cell, databases)
+	{
+		Database   *database = lfirst(cell);
+		pid_t		pid;
+
+		if (database->slot < 0)
+			continue;
+		if (GetBackgroundWorkerPid(database->worker, &pid) == BGWH_STOPPED)
+		{
+			schedule(database, &shared->visits[database->slot], now);
+			slot_used[database->slot] = false;
+			database->slot = -1;
+			pfree(database->worker);
+		}
+		else if (now - database->began > WORKER_USECS && !database->terminated)
+		{
+			TerminateBackgroundWorker(database->worker);
+			database->terminated = true;
+		}
+	}
+}
+
+/* A slot for another worker, or -1. */
+static int
+free_slot(void)
+{
+	int			used = 0;
+	int			slot = -1;
+
+	for (int i = 0; i < REAPER_MAX_WORKERS; i++)
+	{
+		used += slot_used[i];
+		if (!slot_used[i] && slot < 0)
+			slot = i;
+	}
+	return used < keep_reaper_workers ? slot : -1;
+}
+
+/* Start a worker for a database; is there room for it? */
+static bool
+start_worker(Database *database, int slot, TimestampTz now)
+{
+	BackgroundWorker worker;
+	dsm_handle	handle = dsm_segment_handle(segment);
+	ReaperVisit *visit = &shared->visits[slot];
+
+	memset(visit, 0, sizeof(ReaperVisit));
+	visit->database = database->oid;
+	visit->first = database->first;
+	keep_reaper_describe(&worker, REAPER_WORKER_TYPE, "keep_reaper_worker_main");
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = Int32GetDatum(slot);
+	worker.bgw_notify_pid = MyProcPid;
+	memcpy(worker.bgw_extra, &handle, sizeof(handle));
+	if (!RegisterDynamicBackgroundWorker(&worker, &database->worker))
+	{
+		if (now - complained_at > COMPLAIN_USECS)
+		{
+			complained_at = now;
+			ereport(LOG,
+					(errmsg("pg_keep could not start a worker of its reaper: too many background "
+							"processes"),
+					 errhint("You might need to increase \"max_worker_processes\".")));
+		}
+		return false;
+	}
+	database->slot = slot;
+	database->began = now;
+	database->terminated = false;
+	slot_used[slot] = true;
+	return true;
+}
+
+/* Start workers where visits are due, the most overdue first. */
+static void
+start_workers(TimestampTz now)
+{
+	int			slot;
+
+	while ((slot = free_slot()) >= 0)
+	{
+		Database   *due = NULL;
+		ListCell   *cell;
+
+		foreach(cell, databases)
+		{
+			Database   *database = lfirst(cell);
+
+			if (database->there && database->slot < 0 && database->next <= now &&
+				(due == NULL || database->next < due->next))
+				due = database;
+		}
+		if (due == NULL)
+			return;
+		if (!start_worker(due, slot, now))
+		{
+			due->next = TimestampTzPlusMilliseconds(now, LONGEST_SLEEP);
+			return;
+		}
+	}
+}
+
+/* Milliseconds until something is to be done. */
+static long
+time_to_sleep(TimestampTz now)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(now, LONGEST_SLEEP);
+	ListCell   *cell;
+
+	if (keep_reaper_on && free_slot() >= 0)
+		foreach(cell, databases)
+		{
+			Database   *database = lfirst(cell);
+
+			if (database->slot < 0)
+				until = Min(until, database->next);
+		}
+	return Max(until - now, 0) / 1000 + 1;
+}
+
+/* Are all databases to be visited sooner, as naptime has been lowered? */
+static void
+reload(TimestampTz now)
+{
+	TimestampTz latest;
+	ListCell   *cell;
+
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	latest = TimestampTzPlusMilliseconds(now, keep_reaper_naptime);
+	foreach(cell, databases)
+	{
+		Database   *database = lfirst(cell);
+
+		database->next = Min(database->next, latest);
+	}
+}
+
+/* Somebody has asked for the end: end the workers, too. */
+static void
+stop(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, databases)
+	{
+		Database   *database = lfirst(cell);
+
+		if (database->slot < 0)
+			continue;
+		TerminateBackgroundWorker(database->worker);
+		(void) WaitForBackgroundWorkerShutdown(database->worker);
+	}
+	ereport(LOG, (errmsg("pg_keep reaper stopped")));
+	proc_exit(0);				/* which is: not to be started again */
+}
+
+/* Take the launcher's lock, or leave: another launcher has it. */
+static void
+become_the_one(void)
+{
+	for (int i = 0; i < LOCK_TRIES; i++)
+	{
+		if (keep_reaper_lock(REAPER_RUNS, ExclusiveLock))
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_PAUSE,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	proc_exit(0);
+}
+
+/* The launcher.  Whatever goes wrong ends it; the postmaster starts another. */
+void
+keep_reaper_launcher_main(Datum arg)
+{
+	TimestampTz refreshed = 0;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGINT, SIG_IGN);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	become_the_one();
+
+	segment = dsm_create(sizeof(ReaperShared), 0);
+	shared = dsm_segment_address(segment);
+	MemoryContextSwitchTo(TopMemoryContext);
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		if (keep_reaper_locked(REAPER_STOPS))
+			stop();
+		if (ConfigReloadPending)
+			reload(now);
+		collect(now);
+		if (keep_reaper_on)
+		{
+			if (now - refreshed >= keep_reaper_naptime * INT64CONST(1000))
+			{
+				refresh(now);
+				MemoryContextSwitchTo(TopMemoryContext);
+				refreshed = now;
+			}
+			start_workers(now);
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 time_to_sleep(now), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
