@@ -65,8 +65,8 @@ entry_begin(EntryCall *call, FunctionCallInfo fcinfo, bool write,
 }
 
 /*
- * A key as the table has it: itself, or its SHA-256 in hexadecimal.  Raises
- * 22023 for an empty or too long one.
+ * A key as the table has it: itself, or its SHA-256 in hexadecimal, in the
+ * caller's memory.  Raises 22023 for an empty or too long one.
  */
 Datum
 entry_stored_key(const EntryCall *call, text *key)
@@ -88,10 +88,18 @@ entry_stored_key(const EntryCall *call, text *key)
 		return PointerGetDatum(key);
 
 	hash = DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(key)));
-	stored = palloc(VARHDRSZ + 2 * PG_SHA256_DIGEST_LENGTH);
+	stored = MemoryContextAlloc(call->caller, VARHDRSZ + 2 * PG_SHA256_DIGEST_LENGTH);
 	SET_VARSIZE(stored, VARHDRSZ + 2 * PG_SHA256_DIGEST_LENGTH);
 	hex_encode(VARDATA_ANY(hash), PG_SHA256_DIGEST_LENGTH, VARDATA(stored));
 	return PointerGetDatum(stored);
+}
+
+/* Forget what has been read; for calls that look again and again. */
+void
+entry_forget(void)
+{
+	SPI_finish();
+	SPI_connect();
 }
 
 /* Refuse (54000) a value over the store's limit. */

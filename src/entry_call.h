@@ -63,6 +63,7 @@ extern void entry_open_store(EntryCall *call, FunctionCallInfo fcinfo, bool writ
 extern void entry_begin(EntryCall *call, FunctionCallInfo fcinfo, bool write,
 						const char *function, AclMode rights);
 extern Datum entry_stored_key(const EntryCall *call, text *key);
+extern void entry_forget(void);
 extern void entry_check_value(const EntryCall *call, Datum value);
 extern int64 entry_version_arg(FunctionCallInfo fcinfo, int argno, const char *name);
 extern void entry_count(EntryCall *call, EntryStatus status);

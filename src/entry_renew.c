@@ -153,6 +153,8 @@ static const KeepSweep sweep = {
 	.expire = STORE_EXPIRE,
 	.more = STORE_MORE_EXPIRED,
 	.postpone = STORE_POSTPONE,
+	.put_off = STORE_PUT_OFF,
+	.next = STORE_NEXT,
 };
 
 /*
@@ -170,7 +172,13 @@ keep_expire(PG_FUNCTION_ARGS)
 
 /* The same for the reaper: see reap.h. */
 bool
-entry_reap(Oid relid, int batch, int64 *ended)
+entry_reap(KeepReaping *work)
 {
-	return keep_sweep_reap(&sweep, relid, batch, ended);
+	return keep_sweep_reap(&sweep, work);
+}
+
+bool
+entry_put_off(Oid relid)
+{
+	return keep_sweep_put_off(&sweep, relid);
 }

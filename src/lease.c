@@ -187,7 +187,7 @@ keep_acquire(PG_FUNCTION_ARGS)
 	while (!(acquired = try_acquire(&call, owner, ttl, &holder, &row)) &&
 		   keep_wait_next(&wait, holder && row.expires != ENTRY_NEVER
 						  ? row.expires - keep_clock_now() + 1 : PG_INT64_MAX))
-		continue;
+		entry_forget();
 	keep_wait_end(&wait);
 	return acquire_result(&call, fcinfo, acquired, acquired || holder ? &row : NULL);
 }

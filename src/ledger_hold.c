@@ -294,13 +294,14 @@ keep_expire_holds(PG_FUNCTION_ARGS)
 
 /* The same for the reaper: see reap.h. */
 bool
-ledger_reap(Oid relid, int batch, int64 *ended)
+ledger_reap(KeepReaping *reaping)
 {
 	LedgerWork	work = {.caller = CurrentMemoryContext};
-	int			released;
 
-	ledger_open(&work.ledger, relid, RowExclusiveLock);
-	released = release_all_due(&work, batch);
-	*ended += released;
-	return released > 0;
+	ledger_open(&work.ledger, reaping->relid, RowExclusiveLock);
+	reaping->ended = release_all_due(&work, reaping->batch);
+	if (reaping->ended > 0)
+		return true;
+	reaping->next = keep_run_time(work.ledger.transfers, TRANSFER_HOLDS_NEXT, NULL);
+	return false;
 }

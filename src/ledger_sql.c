@@ -173,6 +173,12 @@ const KeepStatement transfer_statements[TRANSFER_NSTATEMENTS] = {
 		" AND t.expires_at OPERATOR(pg_catalog.<=) $1 ORDER BY t.expires_at LIMIT $2",
 		{TIMESTAMPTZOID, INT8OID}
 	},
+	/* when the first hold is over */
+	[TRANSFER_HOLDS_NEXT] = {
+		"SELECT t.expires_at FROM {table} AS t WHERE " OPEN_HOLD
+		" AND t.expires_at IS NOT NULL ORDER BY t.expires_at LIMIT 1",
+		{InvalidOid}
+	},
 	/* what was posted on a shard of an account after a version of it; the first $4 */
 	[TRANSFER_STATEMENT] = {
 		"SELECT s.* FROM ("

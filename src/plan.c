@@ -387,6 +387,18 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 	return SPI_processed;
 }
 
+/* Run a statement that returns a time, or no row: DT_NOEND. */
+TimestampTz
+keep_run_time(KeepTable *table, int statement, Datum *values)
+{
+	bool		isnull;
+
+	if (keep_run(table, statement, values, NULL, false) == 0)
+		return DT_NOEND;
+	return DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											 &isnull));
+}
+
 /*
  * Has the last statement returned a row with this key in a column?  A trigger
  * may have suppressed the row, or given it another key.

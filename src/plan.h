@@ -9,6 +9,7 @@
 
 #include "catalog.h"
 
+#include "datatype/timestamp.h"
 #include "executor/spi.h"
 
 #define KEEP_MAX_PARAMS 12
@@ -60,6 +61,7 @@ extern KeepTable *keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE 
 									  const char **flaw);
 extern uint64 keep_run(KeepTable *table, int statement, Datum *values, const char *nulls,
 					   bool read_only);
+extern TimestampTz keep_run_time(KeepTable *table, int statement, Datum *values);
 extern bool keep_returned(int column, const text *key);
 extern void keep_require_rights(Oid relid, AclMode rights);
 pg_noreturn extern void keep_suppressed(Oid relid, const char *what);

@@ -4,18 +4,32 @@
  *
  * Each is called in a transaction of its own, connected to SPI, as the table's
  * owner in a security-restricted operation, with the table locked as by a
- * statement that writes.  It does at most "batch" rows, passes over rows that
- * others have locked, and adds what it has ended to *ended.  Returns whether
- * there was anything to do, and so may be more.
+ * statement that writes.  It does at most "batch" rows, and passes over rows
+ * that others have locked.  Returns whether there was anything to do, and so may
+ * be more.
+ *
+ * Where a batch of one row fails, a room that can is asked to put that row off.
  */
 #ifndef KEEP_REAP_H
 #define KEEP_REAP_H
 
 #include "postgres.h"
 
-extern bool entry_reap(Oid relid, int batch, int64 *ended);
-extern bool request_reap(Oid relid, int batch, int64 *ended);
-extern bool ledger_reap(Oid relid, int batch, int64 *ended);
-extern bool saga_reap(Oid relid, int batch, int64 *ended);
+#include "datatype/timestamp.h"
+
+typedef struct KeepReaping
+{
+	Oid			relid;
+	int			batch;
+	int			ended;			/* set: how many rows were deleted, or the like */
+	TimestampTz next;			/* set where there was nothing to do: when there will be */
+} KeepReaping;
+
+extern bool entry_reap(KeepReaping *work);
+extern bool entry_put_off(Oid relid);
+extern bool request_reap(KeepReaping *work);
+extern bool request_put_off(Oid relid);
+extern bool ledger_reap(KeepReaping *work);
+extern bool saga_reap(KeepReaping *work);
 
 #endif							/* KEEP_REAP_H */

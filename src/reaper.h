@@ -16,16 +16,21 @@
 #define REAPER_WORKER_TYPE		"pg_keep reaper"
 #define REAPER_MAX_WORKERS		16
 
+/* so many tables of a database are left out as workers did not survive them */
+#define REAPER_MAX_AVOIDED		4
+
 /* A visit to a database: what the launcher asks for, what the worker answers. */
 typedef struct ReaperVisit
 {
 	Oid			database;
 	Oid			first;			/* table to begin with; then, to go on with next time */
+	Oid			avoid[REAPER_MAX_AVOIDED];	/* tables to leave out, or InvalidOid */
 	/* from here on set by the worker */
+	Oid			at;				/* table that it is working on */
+	bool		too_long;		/* it had to end itself there */
 	bool		done;			/* it came to its end */
-	bool		installed;		/* the database has the extension */
-	bool		found;			/* there was something to do */
-	bool		behind;			/* and there still is */
+	bool		behind;			/* with something left to do */
+	TimestampTz next;			/* when there will be, else */
 } ReaperVisit;
 
 /* In dynamic shared memory, as nothing else is to be had without preloading. */

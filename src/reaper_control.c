@@ -35,13 +35,16 @@ describe_launcher(BackgroundWorker *worker)
 	worker->bgw_restart_time = RESTART_SECS;
 }
 
-/* Have it started with the server; called once, from _PG_init(). */
+/*
+ * Have it started with the server; called once, from _PG_init().  Not for
+ * pg_upgrade, which wants the server for itself.
+ */
 void
 keep_reaper_preload(void)
 {
 	BackgroundWorker worker;
 
-	if (!process_shared_preload_libraries_in_progress)
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	describe_launcher(&worker);
 	RegisterBackgroundWorker(&worker);

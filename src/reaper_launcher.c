@@ -35,11 +35,11 @@
 #define LOCK_TRIES		20
 #define LOCK_PAUSE		50		/* milliseconds */
 
-/* a worker is expected to end by itself before this */
+/* a worker ends itself before this, unless it hangs before it has begun */
 #define WORKER_USECS	(INT64CONST(4500) * 1000)
 
-/* milliseconds until the next visit: after one that did something, or not all */
-#define BUSY_MSECS		1000
+/* least milliseconds until the next visit, or after one that left something */
+#define SOON_MSECS		1000
 #define BEHIND_MSECS	500
 
 /* how often to look whether the launcher is to end */
@@ -50,18 +50,30 @@
 
 #define INVALID_DATABASE	(-2)	/* datconnlimit of one that DROP has left half-way */
 
+/* so long a table is left out that workers do not survive, doubled each time */
+#define AVOID_MSECS		60000
+#define MAX_DOUBLINGS	4
+
+/* A table that a worker has not survived. */
+typedef struct Avoided
+{
+	Oid			relid;
+	int			deaths;
+	TimestampTz until;
+} Avoided;
+
 /* A database, as the launcher knows it; in TopMemoryContext. */
 typedef struct Database
 {
 	Oid			oid;
 	bool		there;			/* as of the last look */
 	int			slot;			/* of its worker; -1: none */
-	int			interval;		/* milliseconds between the last two visits */
 	TimestampTz next;			/* when it is to be visited */
 	Oid			first;			/* the table to begin with */
 	TimestampTz began;			/* of the visit */
 	bool		terminated;
 	BackgroundWorkerHandle *worker;
+	Avoided		avoided[REAPER_MAX_AVOIDED];
 } Database;
 
 static List *databases = NIL;
@@ -152,22 +164,56 @@ refresh(TimestampTz now)
 	list_free(oids);
 }
 
+/*
+ * A worker had to be terminated at a table: leave that out for a while.  Whoever has made it
+ * must not be able to keep others' tables from being looked after.
+ */
+static void
+avoid(Database *database, Oid relid, TimestampTz now)
+{
+	Avoided    *it = &database->avoided[0];
+
+	for (int i = 0; i < REAPER_MAX_AVOIDED; i++)
+	{
+		Avoided    *other = &database->avoided[i];
+
+		if (other->relid == relid)
+		{
+			it = other;
+			break;
+		}
+		if (other->until < it->until)
+			it = other;
+	}
+	if (it->relid != relid)
+		it->deaths = 0;
+	it->relid = relid;
+	it->until = TimestampTzPlusMilliseconds(now, (int64) AVOID_MSECS << it->deaths);
+	it->deaths = Min(it->deaths + 1, MAX_DOUBLINGS);
+	ereport(LOG,
+			(errmsg("a worker of the pg_keep reaper did not come to an end at the table with "
+					"OID %u of the database with OID %u", relid, database->oid),
+			 errdetail("The table is left out for a while.")));
+}
+
 /* A visit has ended: when is the next? */
 static void
 schedule(Database *database, const ReaperVisit *visit, TimestampTz now)
 {
-	int			nap = keep_reaper_naptime;
-	int			pause;
+	TimestampTz latest = TimestampTzPlusMilliseconds(now, keep_reaper_naptime);
 
 	database->first = visit->first;
-	if (visit->done && visit->found)
-		database->interval = BUSY_MSECS;
-	else if (visit->done && visit->installed && database->interval > 0)
-		database->interval = Min(database->interval, nap) * 2;
+	if (!visit->done)
+	{
+		database->next = latest;
+		if ((visit->too_long || database->terminated) && OidIsValid(visit->at))
+			avoid(database, visit->at, now);
+	}
+	else if (visit->behind)
+		database->next = TimestampTzPlusMilliseconds(now, BEHIND_MSECS);
 	else
-		database->interval = nap;
-	pause = visit->done && visit->behind ? BEHIND_MSECS : Min(database->interval, nap);
-	database->next = TimestampTzPlusMilliseconds(now, pause);
+		database->next = Min(latest, Max(visit->next,
+										 TimestampTzPlusMilliseconds(now, SOON_MSECS)));
 }
 
 /* See which workers have ended; one that takes too long is made to. */
@@ -225,6 +271,9 @@ start_worker(Database *database, int slot, TimestampTz now)
 	memset(visit, 0, sizeof(ReaperVisit));
 	visit->database = database->oid;
 	visit->first = database->first;
+	for (int i = 0; i < REAPER_MAX_AVOIDED; i++)
+		if (database->avoided[i].until > now)
+			visit->avoid[i] = database->avoided[i].relid;
 	keep_reaper_describe(&worker, REAPER_WORKER_TYPE, "keep_reaper_worker_main");
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = Int32GetDatum(slot);

@@ -47,12 +47,21 @@
 /* a visit ends after this, so that the database can be dropped or copied */
 #define VISIT_USECS		(INT64CONST(2) * USECS_PER_SEC)
 
+/* and in any case after this, which no code of a table's owner can keep from it */
+#define WORKER_MSECS	4000
+
 /*
  * The first batch of a table is one row, as nobody knows how long its triggers
  * take; then batches grow while they are quick.
  */
 #define QUICK_USECS		50000
 #define SLOW_USECS		100000
+
+/* so long is a table's turn, if it has so much to do */
+#define TURN_USECS		100000
+
+/* so many rows that cannot be deleted are put off in a visit to a table */
+#define MAX_PUT_OFF		10
 
 /*
  * The kinds of table that are looked after, and within how many milliseconds a
@@ -62,14 +71,15 @@ static const struct
 {
 	const KeepKind *kind;
 	const char *doing;
-	bool		(*reap) (Oid relid, int batch, int64 *ended);
+	bool		(*reap) (KeepReaping *work);
+	bool		(*put_off) (Oid relid);
 	int			limit;
 	const char *lock_timeout;
 }			rooms[] = {
-	{&keep_store_kind, "expiring", entry_reap, 1000, "100ms"},
-	{&keep_request_kind, "expiring", request_reap, 1000, "100ms"},
-	{&keep_ledger_kind, "releasing holds of", ledger_reap, 1000, "100ms"},
-	{&keep_saga_kind, "compensating in", saga_reap, 2000, "1s"},
+	{&keep_store_kind, "expiring", entry_reap, entry_put_off, 1000, "100ms"},
+	{&keep_request_kind, "expiring", request_reap, request_put_off, 1000, "100ms"},
+	{&keep_ledger_kind, "releasing holds of", ledger_reap, NULL, 1000, "100ms"},
+	{&keep_saga_kind, "compensating in", saga_reap, NULL, 2000, "1s"},
 };
 
 /* A table of this database. */
@@ -79,10 +89,18 @@ typedef struct Ward
 	int			room;
 	int			batch;			/* rows in the next transaction */
 	bool		visited;
+	bool		counted;		/* the visit is in the statistics */
 	bool		more;			/* there was something to do, the last time */
-	int64		ended;			/* what has been ended in this visit */
+	bool		hidden;			/* row security hides rows of it from its owner */
+	bool		put_off;		/* its first row could not be deleted: have it rest */
+	bool		reported;		/* an error has been logged in this visit */
+	int			failures;
+	TimestampTz next;			/* when there will be something to do */
 	char	   *name;			/* qualified; known once it has been visited */
 } Ward;
+
+/* for the handler of the worker's own timeout */
+static ReaperVisit *this_visit;
 
 /* Settings of the worker, whatever those of the database are. */
 static void
@@ -119,20 +137,31 @@ forget_dropped(void)
 			keep_stats_remove(MyDatabaseId, lfirst_oid(cell));
 }
 
-/*
- * List the tables to look after, in "context"; *installed says whether the
- * extension is there at all.
- */
+/* Leave out a table that a worker has not survived; the launcher has logged that. */
+static bool
+is_avoided(const Ward *ward, const ReaperVisit *visit)
+{
+	for (int i = 0; i < REAPER_MAX_AVOIDED; i++)
+		if (visit->avoid[i] == ward->relid)
+		{
+			(void) keep_stats_failed(ward->relid, "a worker had to be terminated here");
+			return true;
+		}
+	return false;
+}
+
+/* List the tables to look after, in "context": none where the extension is not there. */
 static List *
-list_wards(MemoryContext context, bool *installed)
+list_wards(MemoryContext context, const ReaperVisit *visit)
 {
 	List	   *wards = NIL;
+	bool		installed;
 
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
-	*installed = OidIsValid(get_extension_oid("pg_keep", true)) &&
+	installed = OidIsValid(get_extension_oid("pg_keep", true)) &&
 		OidIsValid(keep_catalog_relid());
-	for (size_t i = 0; *installed && i < lengthof(rooms); i++)
+	for (size_t i = 0; installed && i < lengthof(rooms); i++)
 	{
 		List	   *relids = keep_catalog_list(rooms[i].kind->name);
 		ListCell   *cell;
@@ -146,7 +175,9 @@ list_wards(MemoryContext context, bool *installed)
 			ward->room = i;
 			ward->batch = 1;
 			ward->more = true;
-			wards = lappend(wards, ward);
+			ward->next = DT_NOEND;
+			if (!is_avoided(ward, visit))
+				wards = lappend(wards, ward);
 		}
 		MemoryContextSwitchTo(old);
 	}
@@ -194,8 +225,9 @@ lock_ward(Ward *ward)
 static void
 run_batch(Ward *ward, bool *hidden)
 {
-	int64		ended = 0;
+	KeepReaping work = {.relid = ward->relid, .next = DT_NOEND};
 
+	ward->batch = work.batch = Min(ward->batch, keep_reaper_batch);
 	SetConfigOption("lock_timeout", rooms[ward->room].lock_timeout, PGC_SUSET, PGC_S_OVERRIDE);
 	enable_timeout_after(STATEMENT_TIMEOUT, rooms[ward->room].limit);
 	SetCurrentStatementStartTimestamp();
@@ -210,23 +242,30 @@ run_batch(Ward *ward, bool *hidden)
 		SPI_connect();
 		keep_as_owner_begin(&state, ward->relid);
 		*hidden = check_enable_rls(ward->relid, InvalidOid, true) == RLS_ENABLED;
-		ward->more = rooms[ward->room].reap(ward->relid, Min(ward->batch, keep_reaper_batch),
-											&ended);
+		if (ward->put_off)
+			ward->more = rooms[ward->room].put_off(ward->relid);
+		else
+			ward->more = rooms[ward->room].reap(&work);
 		keep_as_owner_end(&state);
 		SPI_finish();
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	disable_timeout(STATEMENT_TIMEOUT, false);
-	ward->ended += ended;
+	if (ward->visited)
+		keep_stats_visited(ward->relid, !ward->counted, work.ended, ward->more);
+	ward->counted = ward->visited;
+	ward->next = work.next;
+	ward->put_off = false;
 }
 
 /* Report what went wrong with a table, in the log and in the statistics. */
 static void
 report(Ward *ward, const char *error, const char *context)
 {
-	bool		log = keep_stats_failed(ward->relid, error);
+	bool		log = keep_stats_failed(ward->relid, error) && !ward->reported;
 
+	ward->reported |= log;
 	ereport(log ? LOG : DEBUG1,
 			(errmsg("pg_keep could not expire all of table %s",
 					ward->name ? ward->name : psprintf("with OID %u", ward->relid)),
@@ -238,14 +277,39 @@ report(Ward *ward, const char *error, const char *context)
 static void
 adapt(Ward *ward, int64 took)
 {
-	ward->batch = Min(ward->batch, keep_reaper_batch);
 	if (took > SLOW_USECS)
 		ward->batch = Max(ward->batch / 2, 1);
 	else if (took < QUICK_USECS)
 		ward->batch = Min(ward->batch * 4, keep_reaper_batch);
 }
 
-/* The same as run_batch(); errors are reported, and end the visit to the table. */
+/*
+ * After an error: is the table to be tried again in this visit?  Fewer rows may
+ * do; one row that cannot be deleted is put off.  Who has locks that stand
+ * against it, or is faster, is no error.
+ */
+static bool
+try_again(Ward *ward, const ErrorData *error, bool too_long)
+{
+	bool		cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED && !too_long;
+
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK)
+		return false;
+	if (ward->batch > 1 && !cancelled)
+	{
+		ward->batch = 1;
+		return true;
+	}
+	report(ward, keep_error_text(error), error->context);
+	if (cancelled || ward->put_off || rooms[ward->room].put_off == NULL ||
+		++ward->failures > MAX_PUT_OFF)
+		return false;
+	ward->put_off = true;
+	return true;
+}
+
+/* The same as run_batch(); errors are dealt with. */
 static void
 tidy(Ward *ward)
 {
@@ -261,7 +325,7 @@ tidy(Ward *ward)
 	PG_CATCH();
 	{
 		ErrorData  *error;
-		bool		too_long;
+		int64		took;
 
 		HOLD_INTERRUPTS();
 		MemoryContextSwitchTo(context);
@@ -273,18 +337,13 @@ tidy(Ward *ward)
 		QueryCancelPending = false;
 		RESUME_INTERRUPTS();
 
-		/* fewer rows may do; one who has locks, or is faster, is no error */
-		too_long = error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
-			GetCurrentTimestamp() - began >= rooms[ward->room].limit * INT64CONST(1000);
-		ward->more = too_long && ward->batch > 1;
-		ward->batch = 1;
-		if (!ward->more && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-			error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
-			report(ward, keep_error_text(error), error->context);
+		took = GetCurrentTimestamp() - began;
+		ward->more = try_again(ward, error, took >= rooms[ward->room].limit * INT64CONST(1000));
 	}
 	PG_END_TRY();
-	if (hidden)
+	if (hidden && !ward->hidden)
 		report(ward, "row-level security hides rows of the table from its owner", NULL);
+	ward->hidden |= hidden;
 }
 
 /* Sleep, but not past "end"; nothing is held. */
@@ -307,6 +366,30 @@ rest(int64 usecs, TimestampTz end)
 	}
 }
 
+/* Give a table its turn: batches for a while, each with the rest that is due after it. */
+static void
+take_turn(Ward *ward, TimestampTz end)
+{
+	static MemoryContext batch_context = NULL;
+	int64		worked = 0;
+
+	if (batch_context == NULL)
+		batch_context = AllocSetContextCreate(TopMemoryContext, "pg_keep batch",
+											  ALLOCSET_DEFAULT_SIZES);
+	do
+	{
+		TimestampTz began = GetCurrentTimestamp();
+		int64		took;
+
+		MemoryContextSwitchTo(batch_context);
+		tidy(ward);
+		MemoryContextReset(batch_context);
+		took = GetCurrentTimestamp() - began;
+		worked += took;
+		rest(took * (100 - keep_reaper_share) / keep_reaper_share, end);
+	} while (ward->more && worked < TURN_USECS && GetCurrentTimestamp() < end && keep_reaper_on);
+}
+
 /*
  * Go round the tables that have something left, beginning with the one where
  * the visit before this had to stop.
@@ -314,42 +397,61 @@ rest(int64 usecs, TimestampTz end)
 static void
 go_round(List *wards, ReaperVisit *visit, TimestampTz end)
 {
-	MemoryContext batch_context = AllocSetContextCreate(TopMemoryContext, "pg_keep batch",
-														ALLOCSET_DEFAULT_SIZES);
+	int			count = list_length(wards);
 	int			first = 0;
 	bool		more = true;
 
-	while (first < list_length(wards) && ((Ward *) list_nth(wards, first))->relid != visit->first)
+	while (first < count && ((Ward *) list_nth(wards, first))->relid != visit->first)
 		first++;
 	while (more)
 	{
 		more = false;
-		for (int i = 0; i < list_length(wards); i++)
+		for (int i = 0; i < count; i++)
 		{
-			Ward	   *ward = list_nth(wards, (first + i) % list_length(wards));
-			TimestampTz began = GetCurrentTimestamp();
-			int64		took;
+			Ward	   *ward = list_nth(wards, (first + i) % count);
 
 			if (!ward->more)
 				continue;
 			visit->first = ward->relid;
-			if (began >= end || !keep_reaper_on)
+			if (GetCurrentTimestamp() >= end || !keep_reaper_on)
 			{
 				visit->behind = true;
 				return;
 			}
-			/* the worker may not survive this table: go on with the one behind it */
-			visit->first = ((Ward *) list_nth(wards, (first + i + 1) % list_length(wards)))->relid;
-			MemoryContextSwitchTo(batch_context);
-			tidy(ward);
-			MemoryContextReset(batch_context);
+			/* the worker may not survive this table: then go on with the one behind it */
+			visit->first = ((Ward *) list_nth(wards, (first + i + 1) % count))->relid;
+			visit->at = ward->relid;
+			take_turn(ward, end);
+			visit->at = InvalidOid;
 			more |= ward->more;
-			visit->found |= ward->more;
-			took = GetCurrentTimestamp() - began;
-			rest(took * (100 - keep_reaper_share) / keep_reaper_share, end);
 		}
 	}
 	visit->first = InvalidOid;
+}
+
+/* End the visit: tell when the next one is due. */
+static void
+end_visit(List *wards, ReaperVisit *visit)
+{
+	ListCell   *cell;
+
+	visit->next = DT_NOEND;
+	foreach(cell, wards)
+		visit->next = Min(visit->next, ((Ward *) lfirst(cell))->next);
+	visit->done = true;
+}
+
+/*
+ * The worker has been there for too long.  To die is no error that a function
+ * could catch, as it could a statement_timeout.
+ */
+static void
+end_worker(void)
+{
+	this_visit->too_long = true;
+	ProcDiePending = true;
+	InterruptPending = true;
+	SetLatch(MyLatch);
 }
 
 /* Work on the database that the launcher has named; it waits for nothing of this. */
@@ -361,7 +463,6 @@ keep_reaper_worker_main(Datum arg)
 	dsm_segment *segment;
 	ReaperVisit *visit;
 	List	   *wards;
-	ListCell   *cell;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -374,16 +475,11 @@ keep_reaper_worker_main(Datum arg)
 	visit = &((ReaperShared *) dsm_segment_address(segment))->visits[DatumGetInt32(arg)];
 	BackgroundWorkerInitializeConnectionByOid(visit->database, InvalidOid, 0);
 
+	this_visit = visit;
+	enable_timeout_after(RegisterTimeout(USER_TIMEOUT, end_worker), WORKER_MSECS);
 	configure();
-	wards = list_wards(TopMemoryContext, &visit->installed);
+	wards = list_wards(TopMemoryContext, visit);
 	go_round(wards, visit, end);
-	foreach(cell, wards)
-	{
-		Ward	   *ward = lfirst(cell);
-
-		if (ward->visited)
-			keep_stats_visited(ward->relid, ward->ended, visit->behind && ward->more);
-	}
-	visit->done = true;
+	end_visit(wards, visit);
 	proc_exit(0);
 }

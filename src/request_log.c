@@ -117,6 +117,11 @@ static const KeepStatement request_statements[REQUEST_NSTATEMENTS] = {
 		KEEP_SWEEP_POSTPONE(OVER, "COALESCE(e.finished_at, $1) OPERATOR(pg_catalog.+) {retain}"),
 		{KEEP_SWEEP_PARAMS}
 	},
+	[REQUEST_PUT_OFF] = {
+		KEEP_SWEEP_PUT_OFF(OVER),
+		{KEEP_SWEEP_PARAMS}
+	},
+	[REQUEST_NEXT] = {KEEP_SWEEP_NEXT, {InvalidOid}},
 };
 
 const KeepKind keep_request_kind = {
@@ -289,6 +294,8 @@ static const KeepSweep sweep = {
 	.expire = REQUEST_EXPIRE,
 	.more = REQUEST_MORE_EXPIRED,
 	.postpone = REQUEST_POSTPONE,
+	.put_off = REQUEST_PUT_OFF,
+	.next = REQUEST_NEXT,
 };
 
 /*
@@ -305,7 +312,13 @@ keep_expire_requests(PG_FUNCTION_ARGS)
 
 /* The same for the reaper: see reap.h. */
 bool
-request_reap(Oid relid, int batch, int64 *ended)
+request_reap(KeepReaping *work)
 {
-	return keep_sweep_reap(&sweep, relid, batch, ended);
+	return keep_sweep_reap(&sweep, work);
+}
+
+bool
+request_put_off(Oid relid)
+{
+	return keep_sweep_put_off(&sweep, relid);
 }

@@ -327,6 +327,7 @@ typedef struct DueSaga
 	bool		postpone;		/* do not compensate: let it rest */
 	bool		due;			/* was it, still? */
 	bool		more;			/* is there more to do at once? */
+	bool		rests;			/* it could not be compensated, and was let rest */
 } DueSaga;
 
 /* Compensate it, once, unless another is at work on it or has done so. */
@@ -382,6 +383,7 @@ run_due_guarded(DueSaga *it)
 	error = keep_subxact(run_due_once, it, &done);
 	if (error != NULL)
 		warn_of(error, it);
+	it->rests = error == NULL;
 	it->due = it->more = false;
 }
 
@@ -444,40 +446,37 @@ keep_run_due_compensations(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* One compensation of a saga that is due, for the reaper: did it do anything? */
-static bool
-reap_one(SagaCall *call, text *id)
-{
-	DueSaga		it = {.call = call, .id = id, .bounded = true};
-
-	run_due_guarded(&it);
-	return it.due;
-}
-
 /*
- * For the reaper: see reap.h.  Runs at most one compensation, whose effect and
- * record are thus committed together.
+ * For the reaper: see reap.h.  Runs at most one compensation, so that its effect
+ * and the record of it are committed together; or lets one saga rest, and that
+ * is committed, before there is another that takes too long.
  */
 bool
-saga_reap(Oid relid, int batch, int64 *ended)
+saga_reap(KeepReaping *work)
 {
-	SagaCall	call = {.relid = relid, .caller = CurrentMemoryContext};
+	SagaCall	call = {.relid = work->relid, .caller = CurrentMemoryContext};
 
 	saga_open(&call);
+	work->next = DT_NOEND;
 	for (size_t i = 0; i < lengthof(due_causes); i++)
 	{
 		List	   *ids = saga_due_ids(&call, CurrentMemoryContext, due_causes[i], 0, REAP_LOOK);
 		ListCell   *cell;
+		Datum		cause = CStringGetTextDatum(due_causes[i]);
 
 		foreach(cell, ids)
 		{
-			if (!reap_one(&call, lfirst(cell)))
+			DueSaga		it = {.call = &call, .id = lfirst(cell), .bounded = true};
+
+			run_due_guarded(&it);
+			if (!it.due && !it.rests)
 				continue;
 			/* it is not to be lost in a crash, whatever the reaper otherwise may lose */
 			ForceSyncCommit();
-			(*ended)++;
+			work->ended = it.due;
 			return true;
 		}
+		work->next = Min(work->next, keep_run_time(call.sagas, SAGA_NEXT, &cause));
 	}
 	return false;
 }

@@ -52,6 +52,11 @@ const KeepStatement saga_statements[SAGA_NSTATEMENTS] = {
 		" AND s.due_at OPERATOR(pg_catalog.<=) $2 ORDER BY s.due_at OFFSET $3 LIMIT $4",
 		{TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID}
 	},
+	[SAGA_NEXT] = {
+		"SELECT s.due_at FROM {table} AS s WHERE s.waits_for OPERATOR(pg_catalog.=) $1"
+		" AND s.due_at IS NOT NULL ORDER BY s.due_at LIMIT 1",
+		{TEXTOID}
+	},
 };
 
 #define STEP_COLUMNS \

@@ -19,6 +19,7 @@ typedef enum SagaStatement
 	SAGA_DATE,
 	SAGA_WRITE,
 	SAGA_DUE,
+	SAGA_NEXT,
 	SAGA_NSTATEMENTS
 } SagaStatement;
 

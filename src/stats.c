@@ -54,7 +54,13 @@ typedef struct Pending
 } Pending;
 
 static HTAB *shared = NULL;		/* NULL: not preloaded */
-static TimestampTz *started;	/* when counting began, in shared memory */
+
+/* in shared memory, under the same lock */
+static struct
+{
+	TimestampTz started;		/* when counting began */
+	bool		lost;			/* there was no room for a table, so it was not counted */
+}		   *counting;
 static Pending *pending = NULL; /* innermost level first; in TopTransactionContext */
 
 static int	stat_tables = 1000; /* pg_keep.stat_tables */
@@ -101,15 +107,19 @@ find_entry(Oid relid, bool make)
 	StatKey		key = {MyDatabaseId, relid};
 	StatEntry  *entry = hash_search(shared, &key, HASH_FIND, NULL);
 
-	if (entry != NULL || !make || hash_get_num_entries(shared) >= stat_tables)
+	if (entry != NULL || !make)
 		return entry;
-	entry = hash_search(shared, &key, HASH_ENTER_NULL, NULL);
+	if (hash_get_num_entries(shared) < stat_tables)
+		entry = hash_search(shared, &key, HASH_ENTER_NULL, NULL);
 	if (entry == NULL)
+	{
+		counting->lost = true;
 		return NULL;
+	}
 	for (int i = 0; i < KEEP_NCOUNTERS; i++)
 		pg_atomic_init_u64(&entry->counters[i], 0);
 	memset(&entry->rest, 0, sizeof(KeepStats));
-	entry->rest.since = *started;
+	entry->rest.since = counting->lost ? GetCurrentTimestamp() : counting->started;
 	entry->logged_at = 0;
 	return entry;
 }
@@ -171,6 +181,7 @@ hand_out(int level)
 		for (int i = 0; i < KEEP_NCOUNTERS; i++)
 			same->counts[i] += it->counts[i];
 		*link = it->next;
+		pfree(it);
 	}
 }
 
@@ -185,7 +196,12 @@ end_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId par
 	level = GetCurrentTransactionNestLevel();
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		while (pending != NULL && pending->level >= level)
-			pending = pending->next;
+		{
+			Pending    *it = pending;
+
+			pending = it->next;
+			pfree(it);
+		}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 		hand_out(level);
 }
@@ -199,9 +215,11 @@ start(void)
 
 	shared = ShmemInitHash("pg_keep statistics", stat_tables, stat_tables, &ctl,
 						   HASH_ELEM | HASH_BLOBS);
-	started = ShmemInitStruct("pg_keep statistics start", sizeof(TimestampTz), &found);
-	if (!found)
-		*started = GetCurrentTimestamp();
+	counting = ShmemInitStruct("pg_keep counting", sizeof(*counting), &found);
+	if (found)
+		return;
+	counting->started = GetCurrentTimestamp();
+	counting->lost = false;
 }
 
 /* Define the GUCs and ask for memory; called once, from _PG_init(). */
@@ -227,24 +245,24 @@ keep_stats_init(void)
 							0,
 							NULL, NULL, NULL);
 	keep_preload_add(add_size(hash_estimate_size(stat_tables, sizeof(StatEntry)),
-							  sizeof(TimestampTz)), start);
+							  sizeof(*counting)), start);
 	RegisterXactCallback(end_transaction, NULL);
 	RegisterSubXactCallback(end_subtransaction, NULL);
 }
 
 /*
- * Read what is known of a table of this database; false where there is no room
- * for it, so that nothing is.
+ * Read what is known of a table of this database; false where nothing is, as
+ * there may have been no room for it.
  */
 bool
 keep_stats_read(Oid relid, KeepStats *stats)
 {
 	StatEntry  *entry;
-	bool		full;
+	bool		known;
 
 	LWLockAcquire(keep_preload_lock(), LW_SHARED);
-	full = hash_get_num_entries(shared) >= stat_tables;
 	entry = find_entry(relid, false);
+	known = entry != NULL || !counting->lost;
 	if (entry != NULL)
 	{
 		*stats = entry->rest;
@@ -254,10 +272,10 @@ keep_stats_read(Oid relid, KeepStats *stats)
 	else
 	{
 		memset(stats, 0, sizeof(KeepStats));
-		stats->since = *started;
+		stats->since = counting->started;
 	}
 	LWLockRelease(keep_preload_lock());
-	return entry != NULL || !full;
+	return known;
 }
 
 /* Set the counters of a table of this database to zero. */
@@ -267,7 +285,7 @@ keep_stats_reset(Oid relid)
 	StatEntry  *entry;
 
 	LWLockAcquire(keep_preload_lock(), LW_EXCLUSIVE);
-	entry = find_entry(relid, true);
+	entry = find_entry(relid, false);
 	if (entry != NULL)
 	{
 		for (int i = 0; i < KEEP_NCOUNTERS; i++)
@@ -279,9 +297,9 @@ keep_stats_reset(Oid relid)
 	LWLockRelease(keep_preload_lock());
 }
 
-/* The reaper has been at a table of this database, and has left work or not. */
+/* The reaper has worked on a table of this database, and has left work or not. */
 void
-keep_stats_visited(Oid relid, uint64 reaped, bool behind)
+keep_stats_visited(Oid relid, int visits, int64 reaped, bool behind)
 {
 	StatEntry  *entry;
 
@@ -291,7 +309,7 @@ keep_stats_visited(Oid relid, uint64 reaped, bool behind)
 	entry = find_entry(relid, true);
 	if (entry != NULL)
 	{
-		pg_atomic_fetch_add_u64(&entry->counters[KEEP_VISITS], 1);
+		pg_atomic_fetch_add_u64(&entry->counters[KEEP_VISITS], visits);
 		pg_atomic_fetch_add_u64(&entry->counters[KEEP_REAPED], reaped);
 		entry->rest.last_visit = GetCurrentTimestamp();
 		entry->rest.behind = behind;

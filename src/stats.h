@@ -52,7 +52,7 @@ extern bool keep_stats_on(void);
 extern void keep_count(Oid relid, KeepCounter counter, int64 n);
 extern bool keep_stats_read(Oid relid, KeepStats *stats);
 extern void keep_stats_reset(Oid relid);
-extern void keep_stats_visited(Oid relid, uint64 reaped, bool behind);
+extern void keep_stats_visited(Oid relid, int visits, int64 reaped, bool behind);
 extern bool keep_stats_failed(Oid relid, const char *error);
 extern List *keep_stats_list(Oid database);
 extern void keep_stats_remove(Oid database, Oid relid);

@@ -13,13 +13,16 @@
 #include "preload.h"
 #include "stats.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(keep_store_statistics);
@@ -37,22 +40,33 @@ require_statistics(void)
 		keep_preload_missing("statistics of pg_keep");
 }
 
-/* May the caller see the table?  Sets what its first columns show. */
+/*
+ * May the caller see the table?  Sets what its first columns show.  No lock is
+ * held: a table that is being dropped is as good as gone.
+ */
 static bool
 begin_row(Oid relid, Datum *values, bool *nulls)
 {
-	char	   *name = get_rel_name(relid);
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+	char	   *schema;
+	bool		visible;
 
-	if (name == NULL ||
-		!(keep_owns_relation(relid, GetUserId()) ||
-		  has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS)))
+	if (!HeapTupleIsValid(tuple))
 		return false;
-	memset(nulls, 0, sizeof(bool) * MAX_COLUMNS);
-	values[0] = ObjectIdGetDatum(relid);
-	values[1] = DirectFunctionCall1(namein,
-									CStringGetDatum(get_namespace_name(get_rel_namespace(relid))));
-	values[2] = DirectFunctionCall1(namein, CStringGetDatum(name));
-	return true;
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	schema = get_namespace_name(form->relnamespace);
+	visible = schema != NULL && (has_privs_of_role(GetUserId(), form->relowner) ||
+								 has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS));
+	if (visible)
+	{
+		memset(nulls, 0, sizeof(bool) * MAX_COLUMNS);
+		values[0] = ObjectIdGetDatum(relid);
+		values[1] = DirectFunctionCall1(namein, CStringGetDatum(schema));
+		values[2] = DirectFunctionCall1(namein, CStringGetDatum(NameStr(form->relname)));
+	}
+	ReleaseSysCache(tuple);
+	return visible;
 }
 
 /* Show some counters of all tables of a kind, and since when they count. */

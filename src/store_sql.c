@@ -184,6 +184,11 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		KEEP_SWEEP_POSTPONE(EXPIRED_AT, "e.expires_at"),
 		{KEEP_SWEEP_PARAMS}
 	},
+	[STORE_PUT_OFF] = {
+		KEEP_SWEEP_PUT_OFF(EXPIRED_AT),
+		{KEEP_SWEEP_PARAMS}
+	},
+	[STORE_NEXT] = {KEEP_SWEEP_NEXT, {InvalidOid}},
 };
 
 /* ", column = EXCLUDED.column" for each column that the user has added */

@@ -56,6 +56,8 @@ typedef enum StoreStatement
 	STORE_EXPIRE,
 	STORE_MORE_EXPIRED,
 	STORE_POSTPONE,
+	STORE_PUT_OFF,
+	STORE_NEXT,
 	STORE_NSTATEMENTS
 } StoreStatement;
 

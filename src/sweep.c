@@ -168,12 +168,28 @@ keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep)
 
 /* The same for the reaper, of one table: see reap.h. */
 bool
-keep_sweep_reap(const KeepSweep *sweep, Oid relid, int batch, int64 *ended)
+keep_sweep_reap(const KeepSweep *sweep, KeepReaping *work)
+{
+	KeepTable  *table = keep_table_open(work->relid, sweep->kind, RowExclusiveLock);
+	uint64		moved;
+
+	work->ended = (int) sweep_table(sweep, table, work->batch, &moved);
+	if (work->ended > 0 || moved > 0)
+		return true;
+	work->next = keep_run_time(table, sweep->next, NULL);
+	return false;
+}
+
+/*
+ * The first row that is over cannot be deleted: a foreign key or a trigger
+ * stands against it.  Have the reaper pass over it for some minutes, so that it
+ * does not keep the others waiting; was there one?
+ */
+bool
+keep_sweep_put_off(const KeepSweep *sweep, Oid relid)
 {
 	KeepTable  *table = keep_table_open(relid, sweep->kind, RowExclusiveLock);
-	uint64		moved;
-	int64		deleted = sweep_table(sweep, table, batch, &moved);
+	Datum		values[2] = {TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(1)};
 
-	*ended += deleted;
-	return deleted > 0 || moved > 0;
+	return keep_run(table, sweep->put_off, values, NULL, false) > 0;
 }

@@ -8,10 +8,11 @@
 #include "postgres.h"
 
 #include "catalog.h"
+#include "reap.h"
 
 #include "fmgr.h"
 
-/* What a kind of table has to be swept by: three of its statements. */
+/* What a kind of table has to be swept by: some of its statements. */
 typedef struct KeepSweep
 {
 	const KeepKind *kind;
@@ -19,6 +20,8 @@ typedef struct KeepSweep
 	int			expire;			/* KEEP_SWEEP_EXPIRE */
 	int			more;			/* KEEP_SWEEP_MORE */
 	int			postpone;		/* KEEP_SWEEP_POSTPONE */
+	int			put_off;		/* KEEP_SWEEP_PUT_OFF */
+	int			next;			/* KEEP_SWEEP_NEXT */
 } KeepSweep;
 
 /*
@@ -49,9 +52,23 @@ typedef struct KeepSweep
 	" AND (" over("d") ") IS NOT TRUE ORDER BY d.reap_at LIMIT $2))" \
 	" ORDER BY k.key FOR NO KEY UPDATE SKIP LOCKED))"
 
+/* Look again later at the first $2, which were over at $1 and cannot be deleted. */
+#define KEEP_SWEEP_PUT_OFF(over) \
+	"UPDATE {table} AS e SET reap_at = $1 OPERATOR(pg_catalog.+)" \
+	" pg_catalog.make_interval(mins => 10) WHERE e.key OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT k.key FROM {table} AS k WHERE k.key OPERATOR(pg_catalog.=) ANY (ARRAY(" \
+	"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1" \
+	" AND " over("d") " ORDER BY d.reap_at LIMIT $2))" \
+	" FOR NO KEY UPDATE SKIP LOCKED))"
+
+/* When is the first to be looked at? */
+#define KEEP_SWEEP_NEXT \
+	"SELECT d.reap_at FROM {table} AS d WHERE d.reap_at IS NOT NULL ORDER BY d.reap_at LIMIT 1"
+
 #define KEEP_SWEEP_PARAMS TIMESTAMPTZOID, INT8OID
 
-extern bool keep_sweep_reap(const KeepSweep *sweep, Oid relid, int batch, int64 *ended);
+extern bool keep_sweep_put_off(const KeepSweep *sweep, Oid relid);
+extern bool keep_sweep_reap(const KeepSweep *sweep, KeepReaping *work);
 extern Datum keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep);
 
 #endif							/* KEEP_SWEEP_H */

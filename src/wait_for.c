@@ -11,8 +11,6 @@
 #include "entry.h"
 #include "wait.h"
 
-#include "executor/spi.h"
-
 PG_FUNCTION_INFO_V1(keep_wait_for);
 
 /*
@@ -43,9 +41,7 @@ keep_wait_for(PG_FUNCTION_ARGS)
 	keep_wait_on(&wait, call.table->relid, call.key);
 	while (!(there = entry_read(&call, &row, false) && entry_live(&row) && row.version > after) &&
 		   keep_wait_next(&wait, PG_INT64_MAX))
-	{
-		SPI_freetuptable(SPI_tuptable);
-	}
+		entry_forget();
 	keep_wait_end(&wait);
 	entry_count_found(&call, there, !there);
 	return entry_result(&call, fcinfo, there ? &row : NULL);
