@@ -15,6 +15,7 @@
 
 #include "access/transam.h"
 #include "fmgr.h"
+#include "portability/instr_time.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -44,6 +45,16 @@ TimestampTz
 keep_clock_now(void)
 {
 	return GetCurrentTimestamp() + (int64) test_clock_offset * 1000;
+}
+
+/* Microseconds of a clock that nobody sets, to measure how long something takes. */
+int64
+keep_clock_ticks(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
 }
 
 /*

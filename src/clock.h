@@ -14,6 +14,7 @@
 
 extern void keep_clock_init(void);
 extern TimestampTz keep_clock_now(void);
+extern int64 keep_clock_ticks(void);
 extern const char *keep_clock_sql(void);
 extern uint64 keep_clock_ended(void);
 extern TimestampTz keep_clock_after(TimestampTz start, const Interval *span);

@@ -116,3 +116,31 @@ keep_reaper_describe(BackgroundWorker *worker, const char *type, const char *fun
 	strlcpy(worker->bgw_library_name, KEEP_LIBRARY, sizeof(worker->bgw_library_name));
 	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
 }
+
+/*
+ * Set what the reaper's processes go by, whatever the settings of the server
+ * and of the database are.
+ */
+void
+keep_reaper_configure(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"session_replication_role", "origin"},
+		{"row_security", "on"},
+		{"jit", "off"},
+		{"lock_timeout", "0"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},	/* since 17 */
+		/* what is lost in a crash will be found to be over again */
+		{"synchronous_commit", "off"}
+	};
+
+	for (size_t i = 0; i < lengthof(settings); i++)
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}

@@ -30,7 +30,7 @@ typedef struct ReaperVisit
 	bool		too_long;		/* it had to end itself there */
 	bool		done;			/* it came to its end */
 	bool		behind;			/* with something left to do */
-	TimestampTz next;			/* when there will be, else */
+	int64		idle;			/* microseconds until there will be, else */
 } ReaperVisit;
 
 /* In dynamic shared memory, as nothing else is to be had without preloading. */
@@ -55,6 +55,7 @@ extern void keep_reaper_init(void);
 extern bool keep_reaper_lock(ReaperLock which, LOCKMODE mode);
 extern void keep_reaper_unlock(ReaperLock which, LOCKMODE mode);
 extern bool keep_reaper_locked(ReaperLock which);
+extern void keep_reaper_configure(void);
 extern void keep_reaper_describe(BackgroundWorker *worker, const char *type,
 								 const char *function);
 

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "reaper.h"
 #include "stats.h"
 
@@ -38,12 +39,12 @@
 /* a worker ends itself before this, unless it hangs before it has begun */
 #define WORKER_USECS	(INT64CONST(4500) * 1000)
 
-/* least milliseconds until the next visit, or after one that left something */
-#define SOON_MSECS		1000
-#define BEHIND_MSECS	500
+/* least time until the next visit, or after one that left something */
+#define SOON_USECS		INT64CONST(1000000)
+#define BEHIND_USECS	500000
 
 /* how often to look whether the launcher is to end */
-#define LONGEST_SLEEP	1000
+#define LONGEST_SLEEP	1000000
 
 /* the log says so often that there is no room for workers */
 #define COMPLAIN_USECS	(5 * USECS_PER_MINUTE)
@@ -51,7 +52,7 @@
 #define INVALID_DATABASE	(-2)	/* datconnlimit of one that DROP has left half-way */
 
 /* so long a table is left out that workers do not survive, doubled each time */
-#define AVOID_MSECS		60000
+#define AVOID_USECS		INT64CONST(60000000)
 #define MAX_DOUBLINGS	4
 
 /* A table that a worker has not survived. */
@@ -59,18 +60,18 @@ typedef struct Avoided
 {
 	Oid			relid;
 	int			deaths;
-	TimestampTz until;
+	int64		until;
 } Avoided;
 
-/* A database, as the launcher knows it; in TopMemoryContext. */
+/* A database, as the launcher knows it; in TopMemoryContext.  Times are of keep_clock_ticks(). */
 typedef struct Database
 {
 	Oid			oid;
 	bool		there;			/* as of the last look */
 	int			slot;			/* of its worker; -1: none */
-	TimestampTz next;			/* when it is to be visited */
+	int64		next;			/* when it is to be visited */
 	Oid			first;			/* the table to begin with */
-	TimestampTz began;			/* of the visit */
+	int64		began;			/* of the visit */
 	bool		terminated;
 	BackgroundWorkerHandle *worker;
 	Avoided		avoided[REAPER_MAX_AVOIDED];
@@ -80,7 +81,7 @@ static List *databases = NIL;
 static dsm_segment *segment;
 static ReaperShared *shared;
 static bool slot_used[REAPER_MAX_WORKERS];
-static TimestampTz complained_at = 0;
+static int64 complained_at = -COMPLAIN_USECS;
 
 /* The OIDs of all databases that can be connected to, in "context". */
 static List *
@@ -125,7 +126,7 @@ find_database(Oid oid)
 
 /* Look which databases there are; new ones are visited at once. */
 static void
-refresh(TimestampTz now)
+refresh(int64 now)
 {
 	List	   *oids = list_oids(TopMemoryContext);
 	ListCell   *cell;
@@ -169,7 +170,7 @@ refresh(TimestampTz now)
  * must not be able to keep others' tables from being looked after.
  */
 static void
-avoid(Database *database, Oid relid, TimestampTz now)
+avoid(Database *database, Oid relid, int64 now)
 {
 	Avoided    *it = &database->avoided[0];
 
@@ -188,7 +189,7 @@ avoid(Database *database, Oid relid, TimestampTz now)
 	if (it->relid != relid)
 		it->deaths = 0;
 	it->relid = relid;
-	it->until = TimestampTzPlusMilliseconds(now, (int64) AVOID_MSECS << it->deaths);
+	it->until = now + (AVOID_USECS << it->deaths);
 	it->deaths = Min(it->deaths + 1, MAX_DOUBLINGS);
 	ereport(LOG,
 			(errmsg("a worker of the pg_keep reaper did not come to an end at the table with "
@@ -198,27 +199,26 @@ avoid(Database *database, Oid relid, TimestampTz now)
 
 /* A visit has ended: when is the next? */
 static void
-schedule(Database *database, const ReaperVisit *visit, TimestampTz now)
+schedule(Database *database, const ReaperVisit *visit, int64 now)
 {
-	TimestampTz latest = TimestampTzPlusMilliseconds(now, keep_reaper_naptime);
+	int64		nap = keep_reaper_naptime * INT64CONST(1000);
 
 	database->first = visit->first;
 	if (!visit->done)
 	{
-		database->next = latest;
+		database->next = now + nap;
 		if ((visit->too_long || database->terminated) && OidIsValid(visit->at))
 			avoid(database, visit->at, now);
 	}
 	else if (visit->behind)
-		database->next = TimestampTzPlusMilliseconds(now, BEHIND_MSECS);
+		database->next = now + BEHIND_USECS;
 	else
-		database->next = Min(latest, Max(visit->next,
-										 TimestampTzPlusMilliseconds(now, SOON_MSECS)));
+		database->next = now + Min(nap, Max(visit->idle, SOON_USECS));
 }
 
 /* See which workers have ended; one that takes too long is made to. */
 static void
-collect(TimestampTz now)
+collect(int64 now)
 {
 	ListCell   *cell;
 
@@ -262,7 +262,7 @@ free_slot(void)
 
 /* Start a worker for a database; is there room for it? */
 static bool
-start_worker(Database *database, int slot, TimestampTz now)
+start_worker(Database *database, int slot, int64 now)
 {
 	BackgroundWorker worker;
 	dsm_handle	handle = dsm_segment_handle(segment);
@@ -300,7 +300,7 @@ start_worker(Database *database, int slot, TimestampTz now)
 
 /* Start workers where visits are due, the most overdue first. */
 static void
-start_workers(TimestampTz now)
+start_workers(int64 now)
 {
 	int			slot;
 
@@ -321,7 +321,7 @@ start_workers(TimestampTz now)
 			return;
 		if (!start_worker(due, slot, now))
 		{
-			due->next = TimestampTzPlusMilliseconds(now, LONGEST_SLEEP);
+			due->next = now + LONGEST_SLEEP;
 			return;
 		}
 	}
@@ -329,9 +329,9 @@ start_workers(TimestampTz now)
 
 /* Milliseconds until something is to be done. */
 static long
-time_to_sleep(TimestampTz now)
+time_to_sleep(int64 now)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(now, LONGEST_SLEEP);
+	int64		until = now + LONGEST_SLEEP;
 	ListCell   *cell;
 
 	if (keep_reaper_on && free_slot() >= 0)
@@ -339,7 +339,7 @@ time_to_sleep(TimestampTz now)
 		{
 			Database   *database = lfirst(cell);
 
-			if (database->slot < 0)
+			if (database->there && database->slot < 0)
 				until = Min(until, database->next);
 		}
 	return Max(until - now, 0) / 1000 + 1;
@@ -347,14 +347,14 @@ time_to_sleep(TimestampTz now)
 
 /* Are all databases to be visited sooner, as naptime has been lowered? */
 static void
-reload(TimestampTz now)
+reload(int64 now)
 {
-	TimestampTz latest;
+	int64		latest;
 	ListCell   *cell;
 
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
-	latest = TimestampTzPlusMilliseconds(now, keep_reaper_naptime);
+	latest = now + keep_reaper_naptime * INT64CONST(1000);
 	foreach(cell, databases)
 	{
 		Database   *database = lfirst(cell);
@@ -402,13 +402,15 @@ become_the_one(void)
 void
 keep_reaper_launcher_main(Datum arg)
 {
-	TimestampTz refreshed = 0;
+	int64		refreshed = 0;
+	bool		ever = false;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	keep_reaper_configure();
 	become_the_one();
 
 	segment = dsm_create(sizeof(ReaperShared), 0);
@@ -416,7 +418,7 @@ keep_reaper_launcher_main(Datum arg)
 	MemoryContextSwitchTo(TopMemoryContext);
 	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		int64		now = keep_clock_ticks();
 
 		if (keep_reaper_locked(REAPER_STOPS))
 			stop();
@@ -425,11 +427,12 @@ keep_reaper_launcher_main(Datum arg)
 		collect(now);
 		if (keep_reaper_on)
 		{
-			if (now - refreshed >= keep_reaper_naptime * INT64CONST(1000))
+			if (!ever || now - refreshed >= keep_reaper_naptime * INT64CONST(1000))
 			{
 				refresh(now);
 				MemoryContextSwitchTo(TopMemoryContext);
 				refreshed = now;
+				ever = true;
 			}
 			start_workers(now);
 		}

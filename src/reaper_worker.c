@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "as_owner.h"
+#include "clock.h"
 #include "ledger.h"
 #include "reap.h"
 #include "reaper.h"
@@ -101,30 +102,6 @@ typedef struct Ward
 
 /* for the handler of the worker's own timeout */
 static ReaperVisit *this_visit;
-
-/* Settings of the worker, whatever those of the database are. */
-static void
-configure(void)
-{
-	static const char *const settings[][2] = {
-		{"search_path", "pg_catalog, pg_temp"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"session_replication_role", "origin"},
-		{"row_security", "on"},
-		{"jit", "off"},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"transaction_timeout", "0"},	/* since 17 */
-		/* what is lost in a crash will be found to be over again */
-		{"synchronous_commit", "off"}
-	};
-
-	for (size_t i = 0; i < lengthof(settings); i++)
-		if (GetConfigOption(settings[i][0], true, false) != NULL)
-			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-}
 
 /* Forget the statistics of tables that have been dropped. */
 static void
@@ -314,13 +291,13 @@ static void
 tidy(Ward *ward)
 {
 	MemoryContext context = CurrentMemoryContext;
-	TimestampTz began = GetCurrentTimestamp();
+	int64		began = keep_clock_ticks();
 	bool		hidden = false;
 
 	PG_TRY();
 	{
 		run_batch(ward, &hidden);
-		adapt(ward, GetCurrentTimestamp() - began);
+		adapt(ward, keep_clock_ticks() - began);
 	}
 	PG_CATCH();
 	{
@@ -337,7 +314,7 @@ tidy(Ward *ward)
 		QueryCancelPending = false;
 		RESUME_INTERRUPTS();
 
-		took = GetCurrentTimestamp() - began;
+		took = keep_clock_ticks() - began;
 		ward->more = try_again(ward, error, took >= rooms[ward->room].limit * INT64CONST(1000));
 	}
 	PG_END_TRY();
@@ -348,9 +325,9 @@ tidy(Ward *ward)
 
 /* Sleep, but not past "end"; nothing is held. */
 static void
-rest(int64 usecs, TimestampTz end)
+rest(int64 usecs, int64 end)
 {
-	usecs = Min(usecs, end - GetCurrentTimestamp());
+	usecs = Min(usecs, end - keep_clock_ticks());
 	pgstat_report_activity(STATE_IDLE, NULL);
 	if (usecs > 0)
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -368,7 +345,7 @@ rest(int64 usecs, TimestampTz end)
 
 /* Give a table its turn: batches for a while, each with the rest that is due after it. */
 static void
-take_turn(Ward *ward, TimestampTz end)
+take_turn(Ward *ward, int64 end)
 {
 	static MemoryContext batch_context = NULL;
 	int64		worked = 0;
@@ -378,16 +355,16 @@ take_turn(Ward *ward, TimestampTz end)
 											  ALLOCSET_DEFAULT_SIZES);
 	do
 	{
-		TimestampTz began = GetCurrentTimestamp();
+		int64		began = keep_clock_ticks();
 		int64		took;
 
 		MemoryContextSwitchTo(batch_context);
 		tidy(ward);
 		MemoryContextReset(batch_context);
-		took = GetCurrentTimestamp() - began;
+		took = keep_clock_ticks() - began;
 		worked += took;
 		rest(took * (100 - keep_reaper_share) / keep_reaper_share, end);
-	} while (ward->more && worked < TURN_USECS && GetCurrentTimestamp() < end && keep_reaper_on);
+	} while (ward->more && worked < TURN_USECS && keep_clock_ticks() < end && keep_reaper_on);
 }
 
 /*
@@ -395,7 +372,7 @@ take_turn(Ward *ward, TimestampTz end)
  * the visit before this had to stop.
  */
 static void
-go_round(List *wards, ReaperVisit *visit, TimestampTz end)
+go_round(List *wards, ReaperVisit *visit, int64 end)
 {
 	int			count = list_length(wards);
 	int			first = 0;
@@ -413,7 +390,7 @@ go_round(List *wards, ReaperVisit *visit, TimestampTz end)
 			if (!ward->more)
 				continue;
 			visit->first = ward->relid;
-			if (GetCurrentTimestamp() >= end || !keep_reaper_on)
+			if (keep_clock_ticks() >= end || !keep_reaper_on)
 			{
 				visit->behind = true;
 				return;
@@ -433,11 +410,12 @@ go_round(List *wards, ReaperVisit *visit, TimestampTz end)
 static void
 end_visit(List *wards, ReaperVisit *visit)
 {
+	TimestampTz next = DT_NOEND;
 	ListCell   *cell;
 
-	visit->next = DT_NOEND;
 	foreach(cell, wards)
-		visit->next = Min(visit->next, ((Ward *) lfirst(cell))->next);
+		next = Min(next, ((Ward *) lfirst(cell))->next);
+	visit->idle = next == DT_NOEND ? PG_INT64_MAX : next - keep_clock_now();
 	visit->done = true;
 }
 
@@ -458,7 +436,7 @@ end_worker(void)
 void
 keep_reaper_worker_main(Datum arg)
 {
-	TimestampTz end = GetCurrentTimestamp() + VISIT_USECS;
+	int64		end = keep_clock_ticks() + VISIT_USECS;
 	dsm_handle	handle;
 	dsm_segment *segment;
 	ReaperVisit *visit;
@@ -477,7 +455,7 @@ keep_reaper_worker_main(Datum arg)
 
 	this_visit = visit;
 	enable_timeout_after(RegisterTimeout(USER_TIMEOUT, end_worker), WORKER_MSECS);
-	configure();
+	keep_reaper_configure();
 	wards = list_wards(TopMemoryContext, visit);
 	go_round(wards, visit, end);
 	end_visit(wards, visit);

@@ -22,6 +22,7 @@
 
 #include <limits.h>
 
+#include "clock.h"
 #include "preload.h"
 #include "wait.h"
 
@@ -37,7 +38,6 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
-#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -194,12 +194,8 @@ void
 keep_wait_begin(KeepWait *wait, const Interval *limit, const char *function)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz cap = TimestampTzPlusMilliseconds(now, max_wait);
-	TimestampTz asked;
+	TimestampTz asked = keep_clock_after(now, limit);
 
-	asked = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													TimestampTzGetDatum(now),
-													IntervalPGetDatum(limit)));
 	if (asked < now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -209,7 +205,7 @@ keep_wait_begin(KeepWait *wait, const Interval *limit, const char *function)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("%s can wait only at isolation level READ COMMITTED", function),
 				 errdetail("The snapshot of this transaction does not see what others commit.")));
-	wait->deadline = Min(asked, cap);
+	wait->deadline = keep_clock_ticks() + Min(asked - now, max_wait * INT64CONST(1000));
 	wait->pause = FIRST_PAUSE_USECS;
 	wait->slot = -1;
 }
@@ -236,7 +232,7 @@ can_be_woken(const KeepWait *wait)
 bool
 keep_wait_next(KeepWait *wait, int64 at_most)
 {
-	int64		left = wait->deadline - GetCurrentTimestamp();
+	int64		left = wait->deadline - keep_clock_ticks();
 	bool		woken = can_be_woken(wait);
 	long		millis;
 

@@ -11,7 +11,7 @@
 
 typedef struct KeepWait
 {
-	TimestampTz deadline;
+	int64		deadline;		/* in keep_clock_ticks() */
 	int64		pause;			/* microseconds until the next look */
 	int			slot;			/* where commits are told of; -1: not yet known */
 } KeepWait;
