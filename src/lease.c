@@ -184,10 +184,19 @@ keep_acquire(PG_FUNCTION_ARGS)
 	entry_check_value(&call, lease_value(owner));
 
 	keep_wait_on(&wait, call.table->relid, call.key);
-	while (!(acquired = try_acquire(&call, owner, ttl, &holder, &row)) &&
-		   keep_wait_next(&wait, holder && row.expires != ENTRY_NEVER
-						  ? row.expires - keep_clock_now() + 1 : PG_INT64_MAX))
+	while (!(acquired = try_acquire(&call, owner, ttl, &holder, &row)))
+	{
+		int64		at_most = PG_INT64_MAX;
+
+		/* nobody tells of the end of a lock */
+		if (!holder)
+			at_most = KEEP_WAIT_PAUSE;
+		else if (row.expires != ENTRY_NEVER)
+			at_most = row.expires - keep_clock_now() + 1;
+		if (!keep_wait_next(&wait, at_most))
+			break;
 		entry_forget();
+	}
 	keep_wait_end(&wait);
 	return acquire_result(&call, fcinfo, acquired, acquired || holder ? &row : NULL);
 }

@@ -4,8 +4,8 @@
  *
  * There is one launcher for the server, and no memory that all backends share
  * where the library is not preloaded.  So who runs, and who wants it to end, is
- * told by two advisory locks that no SQL function can reach, as their database
- * is none.
+ * told by advisory locks that no SQL function can reach, as their database is
+ * none.
  */
 #include "postgres.h"
 
@@ -132,7 +132,7 @@ keep_reaper_configure(void)
 		{"session_replication_role", "origin"},
 		{"row_security", "on"},
 		{"jit", "off"},
-		{"lock_timeout", "0"},
+		{"lock_timeout", "1s"},
 		{"statement_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"transaction_timeout", "0"},	/* since 17 */

@@ -42,7 +42,8 @@ typedef struct ReaperShared
 typedef enum ReaperLock
 {
 	REAPER_RUNS = 1,			/* held by the launcher as long as it lives */
-	REAPER_STOPS				/* held by whoever wants it to end */
+	REAPER_STOPS,				/* held by whoever wants it to end */
+	REAPER_STARTS				/* held by whoever is starting it */
 } ReaperLock;
 
 extern bool keep_reaper_on;

@@ -23,6 +23,7 @@ PG_FUNCTION_INFO_V1(keep_stop_reaper);
 
 #define POLL_MSECS		20
 #define START_POLLS		500
+#define STOP_POLLS		(RESTART_SECS * 1500 / POLL_MSECS)
 
 /*
  * The launcher, as a process of the server's.  It is started where a server
@@ -59,6 +60,44 @@ sleep_a_little(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* Take a lock that is held for a moment only. */
+static void
+wait_for_lock(ReaperLock which)
+{
+	while (!keep_reaper_lock(which, ExclusiveLock))
+		sleep_a_little();
+}
+
+/* Start the launcher, and wait until it runs. */
+static void
+start_launcher(void)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+	pid_t		pid;
+
+	describe_launcher(&worker);
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start the reaper: too many background processes"),
+				 errhint("You might need to increase \"max_worker_processes\".")));
+	for (int i = 0; i < START_POLLS; i++)
+	{
+		if (keep_reaper_locked(REAPER_RUNS))
+			return;
+		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_POSTMASTER_DIED)
+			break;
+		sleep_a_little();
+	}
+	TerminateBackgroundWorker(handle);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+			 errmsg("could not start the reaper"),
+			 errhint("More details may be available in the server log.")));
+}
+
 /*
  * keep.start_reaper() returns boolean
  *
@@ -69,40 +108,26 @@ sleep_a_little(void)
 Datum
 keep_start_reaper(PG_FUNCTION_ARGS)
 {
-	BackgroundWorker worker;
-	BackgroundWorkerHandle *handle;
-	pid_t		pid;
+	volatile bool running = false;
 
 	if (RecoveryInProgress())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("recovery is in progress"),
 				 errhint("The reaper can be started once this server has been promoted.")));
-	if (keep_reaper_locked(REAPER_RUNS))
-		PG_RETURN_BOOL(false);
-
-	describe_launcher(&worker);
-	worker.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not start the reaper: too many background processes"),
-				 errhint("You might need to increase \"max_worker_processes\".")));
-	for (int i = 0; i < START_POLLS && !keep_reaper_locked(REAPER_RUNS); i++)
+	wait_for_lock(REAPER_STARTS);
+	PG_TRY();
 	{
-		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_POSTMASTER_DIED)
-			break;
-		sleep_a_little();
+		running = keep_reaper_locked(REAPER_RUNS);
+		if (!running)
+			start_launcher();
 	}
-	if (!keep_reaper_locked(REAPER_RUNS))
+	PG_FINALLY();
 	{
-		TerminateBackgroundWorker(handle);
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not start the reaper"),
-				 errhint("More details may be available in the server log.")));
+		keep_reaper_unlock(REAPER_STARTS, ExclusiveLock);
 	}
-	PG_RETURN_BOOL(true);
+	PG_END_TRY();
+	PG_RETURN_BOOL(!running);
 }
 
 /*
@@ -117,12 +142,16 @@ keep_stop_reaper(PG_FUNCTION_ARGS)
 {
 	volatile bool running = false;
 
-	/* another may be at it */
-	while (!keep_reaper_lock(REAPER_STOPS, ExclusiveLock))
-		sleep_a_little();
+	wait_for_lock(REAPER_STOPS);
 	PG_TRY();
 	{
-		running = keep_reaper_locked(REAPER_RUNS);
+		/* one that has just died may be about to come back, and is to see our lock */
+		for (int i = 0; i < STOP_POLLS && !running; i++)
+		{
+			running = keep_reaper_locked(REAPER_RUNS);
+			if (!running)
+				sleep_a_little();
+		}
 		while (keep_reaper_locked(REAPER_RUNS))
 			sleep_a_little();
 	}

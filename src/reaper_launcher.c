@@ -83,9 +83,12 @@ static ReaperShared *shared;
 static bool slot_used[REAPER_MAX_WORKERS];
 static int64 complained_at = -COMPLAIN_USECS;
 
-/* The OIDs of all databases that can be connected to, in "context". */
+/*
+ * The OIDs of all databases that can be connected to, in "context"; *closed: of
+ * those that cannot.
+ */
 static List *
-list_oids(MemoryContext context)
+list_oids(MemoryContext context, List **closed)
 {
 	List	   *oids = NIL;
 	Relation	rel;
@@ -101,10 +104,11 @@ list_oids(MemoryContext context)
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext old;
 
-		if (!form->datallowconn || form->datconnlimit == INVALID_DATABASE)
-			continue;
 		old = MemoryContextSwitchTo(context);
-		oids = lappend_oid(oids, form->oid);
+		if (form->datallowconn && form->datconnlimit != INVALID_DATABASE)
+			oids = lappend_oid(oids, form->oid);
+		else
+			*closed = lappend_oid(*closed, form->oid);
 		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
@@ -128,7 +132,8 @@ find_database(Oid oid)
 static void
 refresh(int64 now)
 {
-	List	   *oids = list_oids(TopMemoryContext);
+	List	   *closed = NIL;
+	List	   *oids = list_oids(TopMemoryContext, &closed);
 	ListCell   *cell;
 
 	foreach(cell, databases)
@@ -160,9 +165,10 @@ refresh(int64 now)
 	}
 	oids = keep_stats_list(InvalidOid);
 	foreach(cell, oids)
-		if (find_database(lfirst_oid(cell)) == NULL)
+		if (find_database(lfirst_oid(cell)) == NULL && !list_member_oid(closed, lfirst_oid(cell)))
 			keep_stats_remove(lfirst_oid(cell), InvalidOid);
 	list_free(oids);
+	list_free(closed);
 }
 
 /*

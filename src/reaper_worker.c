@@ -20,6 +20,7 @@
 #include "request_log.h"
 #include "saga_log.h"
 #include "stats.h"
+#include "stats_view.h"
 #include "store.h"
 #include "subxact.h"
 
@@ -40,7 +41,6 @@
 #include "utils/memutils.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -103,17 +103,6 @@ typedef struct Ward
 /* for the handler of the worker's own timeout */
 static ReaperVisit *this_visit;
 
-/* Forget the statistics of tables that have been dropped. */
-static void
-forget_dropped(void)
-{
-	ListCell   *cell;
-
-	foreach(cell, keep_stats_list(MyDatabaseId))
-		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(cell))))
-			keep_stats_remove(MyDatabaseId, lfirst_oid(cell));
-}
-
 /* Leave out a table that a worker has not survived; the launcher has logged that. */
 static bool
 is_avoided(const Ward *ward, const ReaperVisit *visit)
@@ -158,7 +147,7 @@ list_wards(MemoryContext context, const ReaperVisit *visit)
 		}
 		MemoryContextSwitchTo(old);
 	}
-	forget_dropped();
+	keep_stats_forget_dropped();
 	CommitTransactionCommand();
 	return wards;
 }
@@ -200,7 +189,7 @@ lock_ward(Ward *ward)
  * hides rows of the table from its owner.
  */
 static void
-run_batch(Ward *ward, bool *hidden)
+run_batch(Ward *ward, volatile bool *hidden)
 {
 	KeepReaping work = {.relid = ward->relid, .next = DT_NOEND};
 
@@ -292,7 +281,7 @@ tidy(Ward *ward)
 {
 	MemoryContext context = CurrentMemoryContext;
 	int64		began = keep_clock_ticks();
-	bool		hidden = false;
+	volatile bool hidden = false;
 
 	PG_TRY();
 	{

@@ -50,7 +50,8 @@ typedef enum BackMode
 {
 	BACK_IN_TRANSACTION,		/* all in the caller's */
 	BACK_COMMITTING,			/* each is committed */
-	BACK_DUE					/* the same, and no saga keeps others waiting */
+	BACK_DUE,					/* the same, and no saga keeps others waiting */
+	BACK_REAPER					/* the same, and a cancel says that it takes too long */
 } BackMode;
 
 /* What a compensation is called with: {"args": …, "result": …} */
@@ -137,7 +138,7 @@ compensate(void *arg)
 /*
  * Run the compensation that comes next, in a subtransaction; is it done?  Where
  * it fails, that is recorded.  Errors that say nothing about it pass through;
- * so does one that it may not be run, but with BACK_DUE, where that counts as
+ * so does one that it may not be run, but with BACK_DUE and above, where that counts as
  * having failed.
  */
 static bool
@@ -155,11 +156,12 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, BackMode mode)
 				 errmsg("saga \"%s\" is being compensated", text_to_cstring(saga->id)),
 				 errdetail("A compensation cannot have its own saga compensated.")));
 	error_context_stack = &context;
-	if (mode != BACK_DUE)
+	if (mode < BACK_DUE)
 		(void) compensation_of(call, step);
 	error = keep_subxact(compensate, &it, &done);
 	error_context_stack = context.previous;
-	if (error != NULL && keep_passes_through(error))
+	if (error != NULL && keep_passes_through(error) &&
+		!(mode == BACK_REAPER && error->sqlerrcode == ERRCODE_QUERY_CANCELED))
 		ReThrowError(error);
 	call->now = keep_clock_now();
 	if (error != NULL)
@@ -323,7 +325,7 @@ typedef struct DueSaga
 {
 	SagaCall   *call;
 	text	   *id;
-	bool		bounded;		/* a cancel says that it takes too long */
+	BackMode	mode;			/* BACK_DUE or BACK_REAPER */
 	bool		postpone;		/* do not compensate: let it rest */
 	bool		due;			/* was it, still? */
 	bool		more;			/* is there more to do at once? */
@@ -341,7 +343,7 @@ run_due_once(void *arg)
 	it->due = saga_read(call, SAGA_LOCK_FREE, it->id, &saga) &&
 		(saga_is(&saga, SAGA_RUNNING) ? saga.deadline <= call->now
 		 : saga.waits_for != NULL && saga.due <= call->now);
-	it->more = it->due && !it->postpone && go_back(call, &saga, 1, BACK_DUE);
+	it->more = it->due && !it->postpone && go_back(call, &saga, 1, it->mode);
 	if (it->due && it->postpone)
 	{
 		saga.due = call->now + POSTPONE_USECS;
@@ -354,13 +356,10 @@ run_due_once(void *arg)
 static void
 warn_of(ErrorData *error, const DueSaga *it)
 {
-	text	   *id = it->id;
-
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION &&
-		!(it->bounded && error->sqlerrcode == ERRCODE_QUERY_CANCELED))
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && it->mode != BACK_REAPER)
 		ReThrowError(error);
 	ereport(WARNING,
-			(errmsg("could not compensate saga \"%s\" for now", text_to_cstring(id)),
+			(errmsg("could not compensate saga \"%s\" for now", text_to_cstring(it->id)),
 			 errdetail_internal("%s", keep_error_text(error)),
 			 error->context ? errcontext("%s", error->context) : 0));
 }
@@ -394,7 +393,7 @@ run_due_guarded(DueSaga *it)
 static bool
 run_due(SagaCall *call, text *id)
 {
-	DueSaga		it = {.call = call, .id = id};
+	DueSaga		it = {.call = call, .id = id, .mode = BACK_DUE};
 
 	do
 	{
@@ -460,21 +459,29 @@ saga_reap(KeepReaping *work)
 	work->next = DT_NOEND;
 	for (size_t i = 0; i < lengthof(due_causes); i++)
 	{
-		List	   *ids = saga_due_ids(&call, CurrentMemoryContext, due_causes[i], 0, REAP_LOOK);
-		ListCell   *cell;
 		Datum		cause = CStringGetTextDatum(due_causes[i]);
+		int64		passed = 0;
+		List	   *ids;
 
-		foreach(cell, ids)
+		while ((ids = saga_due_ids(&call, CurrentMemoryContext, due_causes[i], passed,
+								   REAP_LOOK)) != NIL)
 		{
-			DueSaga		it = {.call = &call, .id = lfirst(cell), .bounded = true};
+			ListCell   *cell;
 
-			run_due_guarded(&it);
-			if (!it.due && !it.rests)
-				continue;
-			/* it is not to be lost in a crash, whatever the reaper otherwise may lose */
-			ForceSyncCommit();
-			work->ended = it.due;
-			return true;
+			foreach(cell, ids)
+			{
+				DueSaga		it = {.call = &call, .id = lfirst(cell), .mode = BACK_REAPER};
+
+				CHECK_FOR_INTERRUPTS();
+				run_due_guarded(&it);
+				if (!it.due && !it.rests)
+					continue;
+				/* it is not to be lost in a crash, whatever the reaper otherwise may lose */
+				ForceSyncCommit();
+				work->ended = it.due;
+				return true;
+			}
+			passed += list_length(ids);
 		}
 		work->next = Min(work->next, keep_run_time(call.sagas, SAGA_NEXT, &cause));
 	}

@@ -12,6 +12,7 @@
 #include "catalog.h"
 #include "preload.h"
 #include "stats.h"
+#include "stats_view.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_authid.h"
@@ -32,12 +33,24 @@ PG_FUNCTION_INFO_V1(keep_stat_reset);
 
 #define MAX_COLUMNS 20
 
-/* Refuse where nothing is counted. */
+/* Make room: forget the tables of this database that have been dropped. */
+void
+keep_stats_forget_dropped(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, keep_stats_list(MyDatabaseId))
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(cell))))
+			keep_stats_remove(MyDatabaseId, lfirst_oid(cell));
+}
+
+/* Refuse where nothing is counted; else begin to show. */
 static void
 require_statistics(void)
 {
 	if (!keep_stats_on())
 		keep_preload_missing("statistics of pg_keep");
+	keep_stats_forget_dropped();
 }
 
 /*

@@ -72,7 +72,9 @@ keep_error_text(const ErrorData *error)
 
 /*
  * Is the error one that says nothing about the work, but something about
- * rivals, the server or the user's patience?
+ * rivals, the server or the user's patience?  Of class 57 that is a cancel alone:
+ * the others end the backend, and where they are mere errors they come from
+ * another server.
  */
 bool
 keep_passes_through(const ErrorData *error)
@@ -81,6 +83,6 @@ keep_passes_through(const ErrorData *error)
 
 	return category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
 		category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		category == ERRCODE_OPERATOR_INTERVENTION ||
+		error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
 		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 }

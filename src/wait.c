@@ -43,7 +43,6 @@
 #include "utils/wait_event.h"
 
 #define FIRST_PAUSE_USECS	2000
-#define LAST_PAUSE_USECS	100000
 #define WOKEN_PAUSE_USECS	1000000
 
 #define NSLOTS				256
@@ -114,8 +113,9 @@ wake_all(void)
 }
 
 /*
- * Transaction callback.  The commit is visible to others by now.  A wait that
- * ended by an error is still counted in.
+ * Transaction callback.  The commit is visible to others by now; after a
+ * rollback there may be a lock to be had.  A wait that ended by an error is
+ * still counted in.
  */
 static void
 end_transaction(XactEvent event, void *arg)
@@ -127,10 +127,10 @@ end_transaction(XactEvent event, void *arg)
 	if (!any_changed)
 		return;
 	any_changed = false;
-	if (event == XACT_EVENT_COMMIT)
-		wake_all();
-	else
+	if (event == XACT_EVENT_PREPARE)
 		memset(changed, 0, sizeof(changed));
+	else
+		wake_all();
 }
 
 /* Subtransaction callback, for a wait whose error was caught further out. */
@@ -172,7 +172,7 @@ slot_of(Oid relid, Datum key)
 	return hash_combine(hash, hash_bytes_uint32(MyDatabaseId)) % NSLOTS;
 }
 
-/* This transaction has changed what is under a key: wake who waits, if it commits. */
+/* This transaction has changed what is under a key: wake who waits, when it ends. */
 void
 keep_wake(Oid relid, Datum key)
 {
@@ -259,7 +259,7 @@ keep_wait_next(KeepWait *wait, int64 at_most)
 										   PG_WAIT_EXTENSION);
 	else
 	{
-		wait->pause = Min(wait->pause * 2, LAST_PAUSE_USECS);
+		wait->pause = Min(wait->pause * 2, KEEP_WAIT_PAUSE);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 millis, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -16,6 +16,9 @@ typedef struct KeepWait
 	int			slot;			/* where commits are told of; -1: not yet known */
 } KeepWait;
 
+/* microseconds: what is not told of is looked for so often */
+#define KEEP_WAIT_PAUSE	100000
+
 extern void keep_wait_init(void);
 extern void keep_wait_begin(KeepWait *wait, const Interval *limit, const char *function);
 extern void keep_wait_on(KeepWait *wait, Oid relid, Datum key);
