@@ -15,12 +15,15 @@
 
 #include "postgres.h"
 
+#include "prune.h"
+
 #include "datatype/timestamp.h"
 
 typedef struct KeepReaping
 {
 	Oid			relid;
 	int			batch;
+	KeepPages  *pages;			/* where rows were deleted; kept from batch to batch */
 	int			ended;			/* set: how many rows were deleted, or the like */
 	TimestampTz next;			/* set where there was nothing to do: when there will be */
 } KeepReaping;

@@ -96,6 +96,7 @@ typedef struct Ward
 	bool		put_off;		/* its first row could not be deleted: have it rest */
 	bool		reported;		/* an error has been logged in this visit */
 	int			failures;
+	KeepPages	pages;			/* where rows were deleted */
 	TimestampTz next;			/* when there will be something to do */
 	char	   *name;			/* qualified; known once it has been visited */
 } Ward;
@@ -191,7 +192,7 @@ lock_ward(Ward *ward)
 static void
 run_batch(Ward *ward, volatile bool *hidden)
 {
-	KeepReaping work = {.relid = ward->relid, .next = DT_NOEND};
+	KeepReaping work = {.relid = ward->relid, .pages = &ward->pages, .next = DT_NOEND};
 
 	ward->batch = work.batch = Min(ward->batch, keep_reaper_batch);
 	SetConfigOption("lock_timeout", rooms[ward->room].lock_timeout, PGC_SUSET, PGC_S_OVERRIDE);

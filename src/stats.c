@@ -234,16 +234,17 @@ keep_stats_init(void)
 							 PGC_SUSET,
 							 0,
 							 NULL, NULL, NULL);
-	if (!process_shared_preload_libraries_in_progress)
-		return;
 	DefineCustomIntVariable("pg_keep.stat_tables",
 							"Number of tables that statistics have room for.",
-							NULL,
+							"Only where pg_keep is in shared_preload_libraries.",
 							&stat_tables,
 							1000, 1, 1000000,
-							PGC_POSTMASTER,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER
+							: PGC_SIGHUP,
 							0,
 							NULL, NULL, NULL);
+	if (!process_shared_preload_libraries_in_progress)
+		return;
 	keep_preload_add(add_size(hash_estimate_size(stat_tables, sizeof(StatEntry)),
 							  sizeof(*counting)), start);
 	RegisterXactCallback(end_transaction, NULL);

@@ -166,14 +166,35 @@ keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep)
 	PG_RETURN_INT64(deleted);
 }
 
-/* The same for the reaper, of one table: see reap.h. */
+/* Note the pages from which the rows of the last batch were deleted. */
+static void
+note_pages(KeepPages *pages)
+{
+	bool		isnull;
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		tid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		keep_pages_add(pages, ItemPointerGetBlockNumber((ItemPointer) DatumGetPointer(tid)));
+	}
+}
+
+/*
+ * The same for the reaper, of one table: see reap.h.  Pages are pruned one batch
+ * later, when the deletion has been committed; the last call of a visit deletes
+ * nothing.
+ */
 bool
 keep_sweep_reap(const KeepSweep *sweep, KeepReaping *work)
 {
 	KeepTable  *table = keep_table_open(work->relid, sweep->kind, RowExclusiveLock);
 	uint64		moved;
 
+	keep_pages_prune(work->pages, work->relid);
 	work->ended = (int) sweep_table(sweep, table, work->batch, &moved);
+	if (work->ended > 0)
+		note_pages(work->pages);
 	if (work->ended > 0 || moved > 0)
 		return true;
 	work->next = keep_run_time(table, sweep->next, NULL);

@@ -25,7 +25,8 @@ typedef struct KeepSweep
 } KeepSweep;
 
 /*
- * Delete up to $3 rows that were over at $1, of the first $2 of them.
+ * Delete up to $3 rows that were over at $1, of the first $2 of them; returns
+ * where they were.
  * over(alias) is a macro, the condition on a row.  Rows are locked in ascending
  * order of keys and not as they are found, since even SKIP LOCKED waits for the
  * updater of a row's next version.
@@ -36,7 +37,7 @@ typedef struct KeepSweep
 	"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1" \
 	" AND " over("d") " ORDER BY d.reap_at LIMIT $2))" \
 	" AND " over("k") \
-	" ORDER BY k.key LIMIT $3 FOR UPDATE SKIP LOCKED))"
+	" ORDER BY k.key LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING e.ctid"
 
 /* Are there more than $2 of them? */
 #define KEEP_SWEEP_MORE(over) \
