@@ -37,7 +37,7 @@
 #define LOCK_PAUSE		50		/* milliseconds */
 
 /* a worker ends itself before this, unless it hangs before it has begun */
-#define WORKER_USECS	(INT64CONST(4500) * 1000)
+#define WORKER_USECS	(INT64CONST(4800) * 1000)
 
 /* least time until the next visit, or after one that left something */
 #define SOON_USECS		INT64CONST(1000000)

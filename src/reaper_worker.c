@@ -49,7 +49,7 @@
 #define VISIT_USECS		(INT64CONST(2) * USECS_PER_SEC)
 
 /* and in any case after this, which no code of a table's owner can keep from it */
-#define WORKER_MSECS	4000
+#define WORKER_MSECS	4400
 
 /*
  * The first batch of a table is one row, as nobody knows how long its triggers
