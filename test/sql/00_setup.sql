@@ -28,6 +28,10 @@ CREATE ROLE regress_keep_b;
 
 GRANT USAGE ON SCHEMA test TO PUBLIC;
 
+-- Tests look at rows that have expired: a reaper that runs on this server is stopped meanwhile. (Its own
+-- tests are elsewhere, and the last test starts it again.)
+CREATE TABLE test.found AS SELECT keep.stop_reaper() AS reaper_ran;
+
 -- The SQLSTATE of a statement, or 'ok'.
 CREATE FUNCTION test.code(stmt text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -152,6 +156,7 @@ INSERT INTO test.call (fn, reads, stmt) VALUES
     ('get', true, $$SELECT keep.get($1, 'k')$$),
     ('get_entry', true, $$SELECT * FROM keep.get_entry($1, 'k')$$),
     ('get_many', true, $$SELECT * FROM keep.get_many($1, '{k}')$$),
+    ('wait_for', true, $$SELECT * FROM keep.wait_for($1, 'k', 0, '0')$$),
     ('get_and_touch', false, $$SELECT * FROM keep.get_and_touch($1, 'k')$$),
     ('put', false, $$SELECT * FROM keep.put($1, 'k', '1')$$),
     ('put_many', false, $$SELECT * FROM keep.put_many($1, '{k}', '{1}')$$),

@@ -1,6 +1,7 @@
 -- The SQL surface: every object of the extension has a comment; the functions'
 -- signatures, volatility and parallel labels are those of the contract; nothing is
--- SECURITY DEFINER; PUBLIC may call everything and write nothing of pg_keep's own.
+-- SECURITY DEFINER; PUBLIC may call all but what concerns the whole server, read the views, and write
+-- nothing of pg_keep's own.
 \pset null '(null)'
 
 -- every member of the extension has a comment
@@ -25,7 +26,7 @@ SELECT count(*) > 20 AS "and there are members" FROM member;
 SELECT a.attrelid::regclass, a.attname AS "column without a comment"
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = 'keep' AND c.relkind IN ('r', 'c') AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = 'keep' AND c.relkind IN ('r', 'c', 'v') AND a.attnum > 0 AND NOT a.attisdropped
     AND col_description(a.attrelid, a.attnum) IS NULL
 ORDER BY 1, a.attnum;
 
@@ -59,20 +60,21 @@ SELECT p.proname, l.lanname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pron
     JOIN pg_language l ON l.oid = p.prolang
 WHERE n.nspname = 'keep' AND l.lanname <> 'c' ORDER BY 1;
 
--- columns of the types and of the catalog
+-- columns of the types, of the catalog and of the views
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = 'keep' AND c.relkind IN ('r', 'c') AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = 'keep' AND c.relkind IN ('r', 'c', 'v') AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY c.relname COLLATE "C", a.attnum;
 
 -- the catalog's rows are dumped with the database
 SELECT extconfig = ARRAY['keep.relation'::regclass::oid] AS dumped FROM pg_extension WHERE extname = 'pg_keep';
 
--- what PUBLIC may do: call everything, read the catalog, write nothing
+-- what PUBLIC may do: call all but these, read the catalog and the views, write nothing
 SELECT p.oid::regprocedure AS "not for everybody" FROM pg_proc p
     JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname = 'keep' AND NOT has_function_privilege('regress_keep_nobody', p.oid, 'EXECUTE');
+WHERE n.nspname = 'keep' AND NOT has_function_privilege('regress_keep_nobody', p.oid, 'EXECUTE')
+ORDER BY p.proname COLLATE "C";
 SELECT has_schema_privilege('regress_keep_nobody', 'keep', 'USAGE') AS usage,
     has_schema_privilege('regress_keep_nobody', 'keep', 'CREATE') AS "create";
 SELECT c.relname, c.relkind, p.privilege,
@@ -104,9 +106,9 @@ SELECT count(*) AS registered FROM keep.relation;
 RESET ROLE;
 DROP SCHEMA own;
 
--- settings
+-- settings; pg_keep.stat_tables is there only where the server preloads the library
 SELECT name, vartype, unit, context, short_desc IS NOT NULL AS described
-FROM pg_settings WHERE name LIKE 'pg\_keep.%' ORDER BY name COLLATE "C";
+FROM pg_settings WHERE name LIKE 'pg\_keep.%' AND name <> 'pg_keep.stat_tables' ORDER BY name COLLATE "C";
 SET ROLE regress_keep_nobody;
 SELECT test.code('SET pg_keep.test_clock_offset = 1000') AS "the clock is not everybody's";
 SELECT test.code('SET pg_keep.max_wait = 1000') AS "nor is the cap on waits";

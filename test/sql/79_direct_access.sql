@@ -5,6 +5,7 @@
 \pset format unaligned
 \pset tuples_only on
 
+LOAD 'pg_keep';
 SHOW pg_keep.direct_access;
 SET ROLE regress_keep_nobody;
 SET pg_keep.direct_access = off;

@@ -4,13 +4,15 @@
 # in one database a file. A ```text block right behind it is what its queries
 # must print: compared line by line, but for alignment and row counts. Functions
 # that return nothing or the name of a new store may be left out of it.
-# "-- ERROR <SQLSTATE>" in a block says that it must fail so.
+# "-- ERROR <SQLSTATE>" in a block says that it must fail so, "-- a moment later"
+# that it is to be run again until it prints this.
 use strict;
 use warnings;
 use FindBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $root = "$FindBin::RealBin/../..";
 
@@ -67,42 +69,74 @@ sub plain
 	return join("\n", @lines);
 }
 
+# What psql makes of a block: did it succeed, what did it print and complain of.
+sub run_block
+{
+	my ($node, $name, $block) = @_;
+	my ($stdout, $stderr) = ('', '');
+	my $status = $node->run_log(
+		[
+			'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=sqlstate',
+			'-d', $node->connstr($name)
+		],
+		'<', \$block->{sql}, '>', \$stdout, '2>', \$stderr);
+	return ($status, plain($stdout), $stderr);
+}
+
+sub check_block
+{
+	my ($node, $name, $block, $where) = @_;
+	my ($wanted) = $block->{sql} =~ /^-- ERROR (\w{5})$/m;
+	my $text = defined $block->{text} ? plain($block->{text}) : undef;
+	my ($status, $printed, $stderr) = run_block($node, $name, $block);
+
+	if (defined $wanted)
+	{
+		ok(!$status, "$where fails");
+		like($stderr, qr/ERROR:  $wanted/, "$where fails with $wanted");
+		return;
+	}
+	if ($block->{sql} =~ /^-- a moment later$/m)
+	{
+		for (my $tries = 0; $printed ne $text && $tries < 600; $tries++)
+		{
+			usleep(100_000);
+			($status, $printed, $stderr) = run_block($node, $name, $block);
+		}
+	}
+	ok($status, "$where runs") or diag($stderr);
+	is($printed, $text, "$where prints what it says") if defined $text;
+}
+
+# Files of other settings than those below. All other examples need no preloading;
+# in the README are rows that the reaper would remove.
+my %settings = (
+	'README.md' => "shared_preload_libraries = 'pg_keep'\npg_keep.reaper = off\n",
+	'docs/background.md' => "shared_preload_libraries = 'pg_keep'\npg_keep.naptime = 1s\n");
+
 my $node = PostgreSQL::Test::Cluster->new('docs');
 $node->init;
-$node->append_conf('postgresql.conf', "autovacuum = off\n");
+$node->append_conf('postgresql.conf', "autovacuum = off\ninclude_if_exists = 'docs.conf'\n");
 $node->start;
 
-my $database = 0;
+my ($database, $current) = (0, '');
 foreach my $file ('README.md', map { s{^\Q$root\E/}{}r } sort glob("$root/docs/*.md"))
 {
 	my $name = 'docs' . $database++;
 	my @blocks = blocks("$root/$file");
+	my $settings = $settings{$file} // '';
 
+	if ($settings ne $current)
+	{
+		unlink $node->data_dir . '/docs.conf';
+		$node->append_conf('docs.conf', $settings);
+		$node->restart;
+		$current = $settings;
+	}
 	cmp_ok(scalar @blocks, '>', 3, "$file has examples");
 	$node->safe_psql('postgres', "CREATE DATABASE $name");
 	$node->safe_psql($name, 'CREATE EXTENSION pg_keep');
-	foreach my $block (@blocks)
-	{
-		my $where = "$file, line $block->{line}";
-		my ($wanted) = $block->{sql} =~ /^-- ERROR (\w{5})$/m;
-		my ($stdout, $stderr) = ('', '');
-		my $status = $node->run_log(
-			[
-				'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=sqlstate',
-				'-d', $node->connstr($name)
-			],
-			'<', \$block->{sql}, '>', \$stdout, '2>', \$stderr);
-
-		if (defined $wanted)
-		{
-			ok(!$status, "$where fails");
-			like($stderr, qr/ERROR:  $wanted/, "$where fails with $wanted");
-			next;
-		}
-		ok($status, "$where runs") or diag($stderr);
-		is(plain($stdout), plain($block->{text}), "$where prints what it says")
-		  if defined $block->{text};
-	}
+	check_block($node, $name, $_, "$file, line $_->{line}") foreach @blocks;
 }
 
 $node->stop;
