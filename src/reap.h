@@ -23,7 +23,9 @@ typedef struct KeepReaping
 {
 	Oid			relid;
 	int			batch;
-	KeepPages  *pages;			/* where rows were deleted; kept from batch to batch */
+	/* kept from batch to batch: where rows were deleted, and how far that has come */
+	KeepPages  *pages;
+	TimestampTz *from;			/* DT_NOBEGIN: begin at the first */
 	int			ended;			/* set: how many rows were deleted, or the like */
 	TimestampTz next;			/* set where there was nothing to do: when there will be */
 } KeepReaping;

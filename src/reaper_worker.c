@@ -53,10 +53,12 @@
 
 /*
  * The first batch of a table is one row, as nobody knows how long its triggers
- * take; then batches grow while they are quick.
+ * take; then batches grow while they are quick.  They are kept this short since
+ * a backend that wakes up on the same processor may have to wait for the end of
+ * one, until the worker sleeps.
  */
-#define QUICK_USECS		50000
-#define SLOW_USECS		100000
+#define QUICK_USECS		250
+#define SLOW_USECS		700
 
 /* so long is a table's turn, if it has so much to do */
 #define TURN_USECS		100000
@@ -97,6 +99,7 @@ typedef struct Ward
 	bool		reported;		/* an error has been logged in this visit */
 	int			failures;
 	KeepPages	pages;			/* where rows were deleted */
+	TimestampTz from;			/* and how far that has come */
 	TimestampTz next;			/* when there will be something to do */
 	char	   *name;			/* qualified; known once it has been visited */
 } Ward;
@@ -143,6 +146,7 @@ list_wards(MemoryContext context, const ReaperVisit *visit)
 			ward->batch = 1;
 			ward->more = true;
 			ward->next = DT_NOEND;
+			ward->from = DT_NOBEGIN;
 			if (!is_avoided(ward, visit))
 				wards = lappend(wards, ward);
 		}
@@ -192,7 +196,8 @@ lock_ward(Ward *ward)
 static void
 run_batch(Ward *ward, volatile bool *hidden)
 {
-	KeepReaping work = {.relid = ward->relid, .pages = &ward->pages, .next = DT_NOEND};
+	KeepReaping work = {.relid = ward->relid, .pages = &ward->pages, .from = &ward->from,
+	.next = DT_NOEND};
 
 	ward->batch = work.batch = Min(ward->batch, keep_reaper_batch);
 	SetConfigOption("lock_timeout", rooms[ward->room].lock_timeout, PGC_SUSET, PGC_S_OVERRIDE);
@@ -247,7 +252,7 @@ adapt(Ward *ward, int64 took)
 	if (took > SLOW_USECS)
 		ward->batch = Max(ward->batch / 2, 1);
 	else if (took < QUICK_USECS)
-		ward->batch = Min(ward->batch * 4, keep_reaper_batch);
+		ward->batch = Min(ward->batch * 2, keep_reaper_batch);
 }
 
 /*

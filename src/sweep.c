@@ -41,8 +41,8 @@
 static int64
 sweep_table(const KeepSweep *sweep, KeepTable *table, int64 batch, uint64 *moved)
 {
-	Datum		values[3] = {TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(batch),
-	Int64GetDatum(batch)};
+	Datum		values[4] = {TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(batch),
+	Int64GetDatum(batch), TimestampTzGetDatum(DT_NOBEGIN)};
 	uint64		deleted;
 
 	while ((deleted = keep_run(table, sweep->expire, values, NULL, false)) == 0 &&
@@ -166,35 +166,56 @@ keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep)
 	PG_RETURN_INT64(deleted);
 }
 
-/* Note the pages from which the rows of the last batch were deleted. */
+/* Note where the rows of the last batch were: their pages, and how far it came. */
 static void
-note_pages(KeepPages *pages)
+note_rows(KeepReaping *work)
 {
+	TupleDesc	desc = SPI_tuptable->tupdesc;
 	bool		isnull;
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Datum		tid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		HeapTuple	row = SPI_tuptable->vals[i];
+		Datum		tid = SPI_getbinval(row, desc, 1, &isnull);
+		TimestampTz at = DatumGetTimestampTz(SPI_getbinval(row, desc, 2, &isnull));
 
-		keep_pages_add(pages, ItemPointerGetBlockNumber((ItemPointer) DatumGetPointer(tid)));
+		keep_pages_add(work->pages, ItemPointerGetBlockNumber((ItemPointer) DatumGetPointer(tid)));
+		if (!isnull)
+			*work->from = Max(*work->from, at);
 	}
 }
 
+/* A batch that begins where the one before it has ended; were there any rows? */
+static bool
+go_on(const KeepSweep *sweep, KeepTable *table, KeepReaping *work)
+{
+	Datum		values[4] = {TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(work->batch),
+	Int64GetDatum(work->batch), TimestampTzGetDatum(*work->from)};
+
+	work->ended = (int) keep_run(table, sweep->expire, values, NULL, false);
+	keep_count(table->relid, KEEP_EXPIRED, work->ended);
+	if (work->ended == 0)
+		*work->from = DT_NOBEGIN;
+	return work->ended > 0;
+}
+
 /*
- * The same for the reaper, of one table: see reap.h.  Pages are pruned one batch
- * later, when the deletion has been committed; the last call of a visit deletes
- * nothing.
+ * The same for the reaper, of one table: see reap.h.  What a batch has passed
+ * over the next one does not look at, until there is nothing further on.  Pages
+ * are pruned one batch later, when the deletion has been committed; the last
+ * call of a visit deletes nothing.
  */
 bool
 keep_sweep_reap(const KeepSweep *sweep, KeepReaping *work)
 {
 	KeepTable  *table = keep_table_open(work->relid, sweep->kind, RowExclusiveLock);
-	uint64		moved;
+	uint64		moved = 0;
 
 	keep_pages_prune(work->pages, work->relid);
-	work->ended = (int) sweep_table(sweep, table, work->batch, &moved);
+	if (*work->from == DT_NOBEGIN || !go_on(sweep, table, work))
+		work->ended = (int) sweep_table(sweep, table, work->batch, &moved);
 	if (work->ended > 0)
-		note_pages(work->pages);
+		note_rows(work);
 	if (work->ended > 0 || moved > 0)
 		return true;
 	work->next = keep_run_time(table, sweep->next, NULL);

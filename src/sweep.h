@@ -25,8 +25,9 @@ typedef struct KeepSweep
 } KeepSweep;
 
 /*
- * Delete up to $3 rows that were over at $1, of the first $2 of them; returns
- * where they were.
+ * Delete up to $3 rows that were over at $1, of the first $2 of them from $4 on;
+ * returns where they were.  (From the beginning, each batch would have to pass
+ * over the index entries of those deleted before it.)
  * over(alias) is a macro, the condition on a row.  Rows are locked in ascending
  * order of keys and not as they are found, since even SKIP LOCKED waits for the
  * updater of a row's next version.
@@ -35,9 +36,10 @@ typedef struct KeepSweep
 	"DELETE FROM {table} AS e WHERE e.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(" \
 	"SELECT k.ctid FROM {table} AS k WHERE k.key OPERATOR(pg_catalog.=) ANY (ARRAY(" \
 	"SELECT d.key FROM {table} AS d WHERE d.reap_at OPERATOR(pg_catalog.<=) $1" \
+	" AND d.reap_at OPERATOR(pg_catalog.>=) $4" \
 	" AND " over("d") " ORDER BY d.reap_at LIMIT $2))" \
 	" AND " over("k") \
-	" ORDER BY k.key LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING e.ctid"
+	" ORDER BY k.key LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING e.ctid, e.reap_at"
 
 /* Are there more than $2 of them? */
 #define KEEP_SWEEP_MORE(over) \
@@ -67,6 +69,7 @@ typedef struct KeepSweep
 	"SELECT d.reap_at FROM {table} AS d WHERE d.reap_at IS NOT NULL ORDER BY d.reap_at LIMIT 1"
 
 #define KEEP_SWEEP_PARAMS TIMESTAMPTZOID, INT8OID
+#define KEEP_SWEEP_EXPIRE_PARAMS KEEP_SWEEP_PARAMS, INT8OID, TIMESTAMPTZOID
 
 extern bool keep_sweep_put_off(const KeepSweep *sweep, Oid relid);
 extern bool keep_sweep_reap(const KeepSweep *sweep, KeepReaping *work);
