@@ -148,13 +148,16 @@ bins() {
 		END { put() }'
 }
 
-# sample EVERY PID FILE SQL: runs a query each EVERY seconds while the process lives
+# sample EVERY PID FILE SQL: runs a query each EVERY seconds while the process lives. One psql and no other process
+# does so: on two cores, to start a process and a connection is seen in the p99 of what is measured.
 sample() {
-	local every=$1 pid=$2 file=$3 query=$4
+	local every=$1 pid=$2 file=$3 query=$4 nothing
+	exec 9<> <(:)
 	while kill -0 "$pid" 2>/dev/null; do
 		echo "$query"
-		sleep "$every"
+		read -r -t "$every" -u 9 nothing || true
 	done | sql -F ' ' >"$file"
+	exec 9>&-
 }
 
 clock() {
@@ -323,14 +326,16 @@ million_sample="
 	FROM keep.stat_stores AS s WHERE relid = 'bench.million'::regclass;"
 
 expire_million() {
-	local ends began lsn
+	local ends began began_at lsn
 	fresh_million
 	began=$((ends - million_before))
 	(($(date +%s) < began)) || { echo 'bench/run: loading took too long' >&2; exit 1; }
 	sleep $((began - $(date +%s)))
 	lsn=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
+	began_at=$SECONDS
+	: >"$work/samples"
 	foreground "$million_gets" $((million_before + ends_wait)) million_get -D entries=$((million / 5))
-	end_when_gone >"$work/gone" &
+	end_when_gone &
 	sample 1 "$foreground_pid" "$work/samples" "$million_sample"
 	wait "$foreground_pid" || true
 	foreground_times "$began" >"$work/times"
@@ -345,31 +350,31 @@ expire_million() {
 	million_verdict "$lsn"
 }
 
-# end_when_gone: waits until nothing is left that has expired, prints the time and the position in the WAL, and
-# ends the foreground ten seconds later: without its server pgbench stops, and writes its log to the end
+# end_when_gone: ends the foreground ten seconds after the samples say that all is gone. Without its server pgbench
+# stops, and writes its log to the end. Until then no process is started, see sample.
 end_when_gone() {
-	local left
-	sleep $((ends + 1 - $(date +%s)))
-	until [[ ${left:-} == 0 ]] || (($(date +%s) > ends + ends_wait)); do
-		sleep 0.5
-		left=$(with_setting enable_seqscan=off with_setting enable_bitmapscan=off sql -c "SELECT count(*) FROM (
-			SELECT FROM bench.million WHERE reap_at <= now() AND expires_at <= now() LIMIT 1) AS l")
+	local rows gone=0 nothing
+	exec 9<> <(:)
+	while ((gone < million && SECONDS < began_at + million_before + ends_wait)); do
+		read -r -t 1 -u 9 nothing || true
+		mapfile -t rows <"$work/samples"
+		((${#rows[@]})) || continue
+		read -r nothing gone nothing <<<"${rows[-1]}"
 	done
-	sql -F ' ' -c 'SELECT round(extract(epoch FROM clock_timestamp()), 1), pg_current_wal_insert_lsn()'
 	sleep 10
 	sql -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'pgbench'" >"$work/ended"
 }
 
 # million_verdict LSN: where the WAL was at the beginning
 million_verdict() {
-	local gone gone_lsn end before while largest
-	read -r gone gone_lsn <"$work/gone"
-	end=$((${gone%.*} + 1 - ends + million_before))
+	local gone end before while largest
+	gone=$(awk '{ last = $1 } $2 <= 0 { exit } END { print last }' "$work/series")
+	end=$((gone + million_before))
 	before=$(million_time 99 0 "$million_before")
 	while=$(million_time 99 "$million_before" "$end")
-	largest=$(largest_batch "$1" "$gone_lsn")
+	largest=$(largest_batch "$1" "$(sql -c 'SELECT pg_current_wal_insert_lsn()')")
 	echo
-	printf '%28s all gone %.1f s after their end; rows left: %s\n' '' "$(awk -v t="$gone" -v e="$ends" 'BEGIN { print t - e }')" \
+	printf '%28s all gone %d s after their end; rows left: %s\n' '' "$gone" \
 		"$(sql -c 'SELECT count(*) FROM bench.million')"
 	line 'p99 of get us: while, before' "$while" "$before" "$(awk -v w="$while" -v b="$before" 'BEGIN { print w / b }')" 2 \
 		"p50 $(million_time 50 "$million_before" "$end") / $(million_time 50 0 "$million_before")" at_most
