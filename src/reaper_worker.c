@@ -57,8 +57,8 @@
  * a backend that wakes up on the same processor may have to wait for the end of
  * one, until the worker sleeps.
  */
-#define QUICK_USECS		250
-#define SLOW_USECS		700
+#define QUICK_USECS		1000
+#define SLOW_USECS		2500
 
 /* so long is a table's turn, if it has so much to do */
 #define TURN_USECS		100000
