@@ -380,13 +380,19 @@ keep_stats_list(Oid database)
 void
 keep_stats_remove(Oid database, Oid relid)
 {
+	StatKey		key = {database, relid};
 	HASH_SEQ_STATUS scan;
 	StatEntry  *entry;
 
 	LWLockAcquire(keep_preload_lock(), LW_EXCLUSIVE);
-	hash_seq_init(&scan, shared);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-		if (entry->key.database == database && (!OidIsValid(relid) || entry->key.relid == relid))
-			(void) hash_search(shared, &entry->key, HASH_REMOVE, NULL);
+	if (OidIsValid(relid))
+		(void) hash_search(shared, &key, HASH_REMOVE, NULL);
+	else
+	{
+		hash_seq_init(&scan, shared);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+			if (entry->key.database == database)
+				(void) hash_search(shared, &entry->key, HASH_REMOVE, NULL);
+	}
 	LWLockRelease(keep_preload_lock());
 }
