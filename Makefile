@@ -2,6 +2,7 @@
 #
 #   make, make install, make installcheck   as for any extension: a PostgreSQL with its build files must be there
 #   make check, make demo, make bench       install what is missing (as root, on Debian), use a server of their own
+#   make check-long                         what takes hours; LONG='faults crashes' for some (scripts/check-long)
 #   make check-clients                      the handlers of docs/clients.md, likewise; CLIENTS='node java' for some
 #   make check REGRESS='get put'            some tests; also ISOLATION=, PROVE_TESTS=, and PARTS= for whole parts
 #   make bench BENCH='get put'              some scenarios
@@ -9,7 +10,7 @@
 PG_CONFIG ?= pg_config
 
 # Targets that bring their own PostgreSQL, or need none.
-OWN_TARGETS = check check-clients demo demo-stop bench check-style check-layers
+OWN_TARGETS = check check-long check-clients demo demo-stop bench check-style check-layers
 GOALS = $(or $(MAKECMDGOALS),all)
 
 ifneq ($(filter $(OWN_TARGETS),$(GOALS)),)
@@ -23,6 +24,9 @@ SCRIPT = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS PG_CONFIG='$(PG_CONFIG)' COPT='
 check:
 	@$(SCRIPT) REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION)' PROVE_TESTS='$(PROVE_TESTS)' \
 		PARTS='$(PARTS)' scripts/sandbox --tests scripts/run-tests
+
+check-long:
+	@$(SCRIPT) scripts/check-long $(LONG)
 
 check-clients:
 	@$(SCRIPT) scripts/sandbox --clients scripts/check-clients $(CLIENTS)
