@@ -7,6 +7,7 @@
 #include "arg.h"
 #include "clock.h"
 #include "error.h"
+#include "fault.h"
 #include "ledger_path.h"
 #include "result.h"
 
@@ -338,6 +339,7 @@ keep_open_account(PG_FUNCTION_ARGS)
 			no_such_account(call.account->id);
 		check_terms(call.account, unit, min, max, shards);
 	}
+	KEEP_FAULT("account: opened");
 	return answer(&call, fcinfo, false);
 }
 
@@ -381,6 +383,7 @@ keep_set_account_limits(PG_FUNCTION_ARGS)
 												   sizeof(int64), FLOAT8PASSBYVAL,
 												   TYPALIGN_DOUBLE));
 	(void) keep_run(call.work.ledger.accounts, ACCOUNT_SET_LIMITS, params, nulls, false);
+	KEEP_FAULT("account: limits set");
 	return answer(&call, fcinfo, false);
 }
 
@@ -403,5 +406,6 @@ keep_freeze_account(PG_FUNCTION_ARGS)
 	params[0] = PointerGetDatum(call.account->id);
 	params[1] = PG_GETARG_DATUM(2);
 	(void) keep_run(call.work.ledger.accounts, ACCOUNT_FREEZE, params, NULL, false);
+	KEEP_FAULT("account: frozen");
 	return answer(&call, fcinfo, false);
 }

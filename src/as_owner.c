@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "as_owner.h"
+#include "fault.h"
 
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
@@ -63,6 +64,7 @@ keep_update_as_owner(Relation rel, const char *assignments, int nparams, Oid *ty
 	if (SPI_execute_with_args(psprintf("UPDATE %s SET %s", table, assignments), nparams, types,
 							  values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not update %s", table);
+	KEEP_FAULT("owner: updated");
 	SPI_finish();
 	keep_as_owner_end(&state);
 }

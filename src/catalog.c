@@ -24,6 +24,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "fault.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -282,6 +283,7 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 		CatalogTupleUpdate(catalog, &old->t_self, row);
 	else
 		CatalogTupleInsert(catalog, row);
+	KEEP_FAULT("catalog: put");
 
 	table_close(catalog, NoLock);
 	CacheInvalidateRelcacheByRelid(relid);
@@ -301,6 +303,7 @@ keep_catalog_remove(const char *schema, const char *table)
 	if (HeapTupleIsValid(row) && (row = lock_row(catalog, row)) != NULL)
 	{
 		CatalogTupleDelete(catalog, &row->t_self);
+		KEEP_FAULT("catalog: removed");
 		CommandCounterIncrement();
 	}
 	table_close(catalog, NoLock);
@@ -334,6 +337,7 @@ follow_row(Relation catalog, HeapTuple row)
 
 	/* a row of that name would be about a table that is gone */
 	keep_catalog_remove(schema, table);
+	KEEP_FAULT("catalog: name freed");
 
 	namestrcpy(&names[0], schema);
 	namestrcpy(&names[1], table);
@@ -342,6 +346,7 @@ follow_row(Relation catalog, HeapTuple row)
 	CatalogTupleUpdate(catalog, &row->t_self,
 					   heap_form_tuple(RelationGetDescr(catalog), values, nulls));
 	CacheInvalidateRelcacheByRelid(relid);
+	KEEP_FAULT("catalog: renamed");
 	return true;
 }
 

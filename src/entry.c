@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "draw.h"
 #include "entry.h"
+#include "fault.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -151,7 +152,10 @@ take(EntryCall *call, StoreStatement statement, int64 version, EntryRow *row)
 	for (int i = 0; i < KEEP_MAX_ATTEMPTS; i++)
 	{
 		if (run_one(call, statement, values, NULL, false, row))
+		{
+			KEEP_FAULT("entry: locked or deleted");
 			return entry_live(row) ? ENTRY_LOCKED : ENTRY_ABSENT;
+		}
 		if (!entry_read(call, row, false) || !entry_live(row))
 			return ENTRY_ABSENT;
 		if (version != ENTRY_ANY_VERSION && row->version != version)
@@ -207,7 +211,10 @@ run_drawing(EntryCall *call, StoreStatement statement, Datum *values, const char
 	bool		found = run_one(call, statement, values, nulls, false, row);
 
 	if (found)
+	{
+		KEEP_FAULT("entry: version drawn");
 		entry_versions_drawn(call);
+	}
 	return found;
 }
 
@@ -275,6 +282,7 @@ redraw_if_overtaken(EntryCall *call, uint64 ended, const Interval *ttl, EntryRow
 	if (!run_drawing(call, STORE_REDRAW, values, expires == ENTRY_NEVER ? "  n" : NULL, row) &&
 		overtaken)
 		entry_overtaken(call);
+	KEEP_FAULT("entry: drawn again");
 }
 
 /*
@@ -313,6 +321,7 @@ run_insert(EntryCall *call, StoreStatement statement, Datum value, const Interva
 
 	inserted = DatumGetBool(entry_column_at(0, 1));
 	*created = inserted || statement == STORE_CREATE;
+	KEEP_FAULT("entry: put");
 	if (!*created)
 		return true;
 	redraw_if_overtaken(call, ended, ttl, row);
@@ -367,6 +376,7 @@ entry_update(EntryCall *call, Datum value, TimestampTz now, TimestampTz expires,
 
 	if (!run_drawing(call, STORE_UPDATE, values, expires == ENTRY_NEVER ? "   n" : NULL, row))
 		entry_suppressed(call);
+	KEEP_FAULT("entry: updated");
 }
 
 /* Give the locked entry another expiry; value and version stay. */
@@ -377,4 +387,5 @@ entry_set_expiry(EntryCall *call, TimestampTz expires, EntryRow *row)
 
 	if (!run_one(call, STORE_RENEW, values, expires == ENTRY_NEVER ? " n" : NULL, false, row))
 		entry_suppressed(call);
+	KEEP_FAULT("entry: renewed");
 }

@@ -11,6 +11,7 @@
 #include "arg.h"
 #include "clock.h"
 #include "entry.h"
+#include "fault.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -164,6 +165,7 @@ insert_items(Batch *batch, StoreStatement statement)
 	ended = keep_clock_ended();
 	if (keep_run(batch->call.table, statement, params, nulls, false) > 0)
 	{
+		KEEP_FAULT("batch: written");
 		take_written_rows(batch, statement, items, count, ended);
 		entry_versions_drawn(&batch->call);
 	}
@@ -196,6 +198,7 @@ redraw_items(Batch *batch)
 	if (keep_run(batch->call.table, STORE_REDRAW_MANY, params,
 				 expires == ENTRY_NEVER ? "  n" : NULL, false) != (uint64) count)
 		entry_overtaken(&batch->call);
+	KEEP_FAULT("batch: drawn again");
 	for (uint64 n = 0; n < SPI_processed; n++)
 		(void) take_row(batch, items, count, n);
 	entry_versions_drawn(&batch->call);

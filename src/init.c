@@ -6,6 +6,7 @@
 
 #include "catalog.h"
 #include "clock.h"
+#include "fault.h"
 #include "ledger.h"
 #include "ledger_work.h"
 #include "plan.h"
@@ -30,6 +31,7 @@ void
 _PG_init(void)
 {
 	keep_clock_init();
+	keep_fault_init();
 	keep_preload_init();
 	keep_wait_init();
 	keep_stats_init();

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "entry.h"
 #include "error.h"
+#include "fault.h"
 #include "json.h"
 #include "result.h"
 #include "textmap.h"
@@ -101,6 +102,7 @@ acquire_again(EntryCall *call, const Interval *ttl, EntryRow *row)
 		entry_count(call, STATUS_FRESH);
 		return true;
 	}
+	KEEP_FAULT("lease: locked");
 	if (row->version != token || !entry_live(row))
 		return false;
 	expires = entry_expiry(call->opt, keep_clock_now(), row->created, ttl);
@@ -272,6 +274,7 @@ keep_assert_lease(PG_FUNCTION_ARGS)
 
 	entry_begin(&call, fcinfo, true, "keep.assert_lease()", 0);
 	there = entry_lock_by(&call, STORE_LOCK_SHARE, &row) && entry_live(&row);
+	KEEP_FAULT("lease: asserted");
 	if (!there || row.version != token)
 		ereport(ERROR,
 				(errcode(ERRCODE_KEEP_STALE),

@@ -19,6 +19,7 @@
 
 #include "account_find.h"
 #include "compat.h"
+#include "fault.h"
 #include "ledger_path.h"
 
 #include "access/genam.h"
@@ -315,8 +316,10 @@ insert_one(Direct *direct, TupleTableSlot *slot)
 	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 	table_tuple_insert_speculative(direct->transfers, slot, GetCurrentCommandId(true), 0, NULL,
 								   token);
+	KEEP_FAULT("direct: transfer inserted");
 	(void) keep_insert_index_tuples(direct->transfers_rri, slot, direct->estate, false, &lost,
 									arbiters, KEEP_INDEX_UPDATE_NONE);
+	KEEP_FAULT("direct: transfer indexed");
 	table_tuple_complete_speculative(direct->transfers, slot, token, !lost);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 	return !lost;
@@ -352,11 +355,13 @@ direct_insert(LedgerWork *work, TransferRow **rows, int n)
 			break;
 		}
 		table_multi_insert(direct->transfers, slots, count, command, 0, NULL);
+		KEEP_FAULT("direct: batch inserted");
 		for (int i = 0; i < count; i++)
 		{
 			list_free(keep_insert_index_tuples(direct->transfers_rri, slots[i], direct->estate,
 											   false, (bool *) NULL, NIL,
 											   KEEP_INDEX_UPDATE_NONE));
+			KEEP_FAULT("direct: one of a batch indexed");
 			ResetPerTupleExprContext(direct->estate);
 		}
 	}
@@ -415,6 +420,7 @@ update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
 								&lockmode, &indexes);
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result of updating a locked account: %d", result);
+	KEEP_FAULT("direct: account updated");
 	if (indexes == KEEP_INDEX_UPDATE_NONE)
 		return;
 	/* the row could not stay on its page: it has a new root */
@@ -422,6 +428,7 @@ update_row(Direct *direct, Account *account, AccountRow *row, CommandId command)
 		direct->accounts_rri = open_indexes(direct->finder.rel, false);
 	list_free(keep_insert_index_tuples(direct->accounts_rri, slot, direct->estate, true,
 									   (bool *) NULL, NIL, indexes));
+	KEEP_FAULT("direct: account indexed");
 	ResetPerTupleExprContext(direct->estate);
 	where.root = slot->tts_tid;
 	where.shards = account->shards;

@@ -13,6 +13,7 @@
 
 #include "arg.h"
 #include "clock.h"
+#include "fault.h"
 #include "ledger_hold.h"
 #include "reap.h"
 #include "stats.h"
@@ -176,6 +177,7 @@ ledger_mark_expired(LedgerWork *work)
 				 errmsg("holds in \"%s\" were not released",
 						get_rel_name(work->ledger.transfers->relid)),
 				 errdetail("A trigger suppressed it.")));
+	KEEP_FAULT("hold: marked as expired");
 	keep_count(work->ledger.accounts->relid, KEEP_EXPIRED, list_length(work->expired));
 }
 
@@ -268,6 +270,7 @@ release_all_due(LedgerWork *work, int batch)
 			break;
 	}
 	work->path->write(work);
+	KEEP_FAULT("hold: counters written");
 	ledger_mark_expired(work);
 	return list_length(work->expired);
 }

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "ledger_path.h"
 
 #include "access/relation.h"
@@ -288,6 +289,7 @@ spi_insert(LedgerWork *work, TransferRow **rows, int n)
 	}
 	inserted = run_with_rows(work->ledger.transfers,
 							 careful ? TRANSFER_INSERT_FREE : TRANSFER_INSERT, store, desc, n);
+	KEEP_FAULT("spi: transfers inserted");
 	if (!careful && inserted != (uint64) n)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),

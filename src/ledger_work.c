@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "clock.h"
+#include "fault.h"
 #include "ledger_hold.h"
 #include "ledger_work.h"
 #include "subxact.h"
@@ -97,6 +98,7 @@ ledger_work_write(LedgerWork *work)
 		}
 	}
 	work->path->write(work);
+	KEEP_FAULT("ledger: accounts written");
 	work->written = true;
 }
 
@@ -110,6 +112,7 @@ attempt(LedgerWork *work, LedgerDecide decide, void *arg)
 	work->expired = NIL;
 	work->again = work->written = false;
 	work->path->lock(work);
+	KEEP_FAULT("ledger: accounts locked");
 	if (work->again || has_appeared(work))
 		return false;
 	work->now = keep_clock_now();
@@ -170,6 +173,7 @@ attempt_in_subtransaction(LedgerWork *work, LedgerDecide decide, void *arg)
 	bool		done;
 	ErrorData  *error = keep_subxact(attempt_and_end, &it, &done);
 
+	KEEP_FAULT("ledger: subtransaction ended");
 	if (error != NULL)
 	{
 		if (!is_duplicate_id(work, error))

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "fault.h"
 #include "option.h"
 #include "pair.h"
 
@@ -138,6 +139,7 @@ keep_pair_register(const KeepPair *pair, Relation first, Jsonb *json)
 	if (flaw != NULL)
 		keep_not_of_kind(RelationGetRelid(second), pair->second, flaw);
 	token = keep_pair_tie(pair, second);
+	KEEP_FAULT("pair: tied");
 	relation_close(second, NoLock);
 	return token;
 }

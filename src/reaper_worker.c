@@ -14,6 +14,7 @@
 
 #include "as_owner.h"
 #include "clock.h"
+#include "fault.h"
 #include "ledger.h"
 #include "reap.h"
 #include "reaper.h"
@@ -219,11 +220,13 @@ run_batch(Ward *ward, volatile bool *hidden)
 		else
 			ward->more = rooms[ward->room].reap(&work);
 		keep_as_owner_end(&state);
+		KEEP_FAULT("reaper: batch done");
 		SPI_finish();
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	disable_timeout(STATEMENT_TIMEOUT, false);
+	KEEP_FAULT("reaper: batch committed");
 	if (ward->visited)
 		keep_stats_visited(ward->relid, !ward->counted, work.ended, ward->more);
 	ward->counted = ward->visited;

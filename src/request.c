@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "draw.h"
 #include "error.h"
+#include "fault.h"
 #include "request.h"
 #include "subxact.h"
 #include "wait.h"
@@ -147,6 +148,7 @@ run_write(RequestCall *call, RequestStatement statement, Datum *values, const ch
 {
 	if (keep_run(call->table, statement, values, nulls, false) == 0)
 		return false;
+	KEEP_FAULT("request: written");
 	if (SPI_tuptable != NULL && !keep_returned(1, call->key))
 		keep_suppressed(call->table->relid, "record");
 	keep_wake(call->table->relid, PointerGetDatum(call->key));
@@ -219,6 +221,7 @@ create(RequestCall *call, const RequestWork *work, RequestRow *row)
 		return true;
 	if (!start(call, REQUEST_RESTART, work, row))
 		keep_suppressed(call->table->relid, "record");
+	KEEP_FAULT("request: drawn again");
 	return true;
 }
 
@@ -253,6 +256,7 @@ take_locked(void *arg)
 
 	if (!run_one(take->call, REQUEST_LOCK, take->row))
 		return false;
+	KEEP_FAULT("request: locked");
 	take->found = find(take->call, take->work, take->row, true);
 	if (take->found == REQUEST_STARTED)
 		return start(take->call, REQUEST_RESTART, take->work, take->row);
@@ -318,7 +322,10 @@ request_take(RequestCall *call, const RequestWork *work, RequestRow *row)
 		if (found == REQUEST_BUSY || found == REQUEST_HAS_OUTCOME)
 			return found;
 		if (keep_subxact_or_rethrow(take_locked, &take))
+		{
+			KEEP_FAULT("request: taken");
 			return take.found;
+		}
 	}
 	keep_suppressed(call->table->relid, "record");
 }
@@ -390,6 +397,7 @@ request_finish(RequestCall *call, int64 token, const char *state, Jsonb *respons
 	{
 		values[1] = TimestampTzGetDatum(now);
 		(void) keep_run(call->table, REQUEST_DATE, values, NULL, false);
+		KEEP_FAULT("request: dated");
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "routine.h"
 
 #include "access/htup_details.h"
@@ -115,6 +116,7 @@ keep_routine_call(Oid fn, Datum args, bool *isnull)
 	PgStat_FunctionCallUsage usage;
 	Datum		result;
 
+	KEEP_FAULT("routine: to be called");
 	InvokeFunctionExecuteHook(fn);
 	fmgr_info(fn, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
@@ -122,6 +124,7 @@ keep_routine_call(Oid fn, Datum args, bool *isnull)
 	fcinfo->args[0].isnull = false;
 	pgstat_init_function_usage(fcinfo, &usage);
 	result = FunctionCallInvoke(fcinfo);
+	KEEP_FAULT("routine: called");
 	pgstat_end_function_usage(&usage, true);
 	*isnull = fcinfo->isnull;
 	return result;

@@ -16,6 +16,7 @@
 #include "arg.h"
 #include "clock.h"
 #include "error.h"
+#include "fault.h"
 #include "saga.h"
 
 #include "executor/spi.h"
@@ -210,6 +211,7 @@ saga_write(SagaCall *call, const Saga *saga)
 	values[6] = Int32GetDatum(saga->steps);
 	nulls[3] = nulls[4] = saga->waits_for ? ' ' : 'n';
 	(void) keep_run(call->sagas, SAGA_WRITE, values, nulls, false);
+	KEEP_FAULT("saga: written");
 	if (!keep_returned(1, saga->id))
 		keep_suppressed(call->sagas->relid, "saga");
 }
@@ -327,6 +329,7 @@ saga_step_run(SagaCall *call, StepStatement statement, Datum *values, const char
 
 	if (keep_run(call->steps, statement, values, nulls, false) == 0)
 		return false;
+	KEEP_FAULT("saga: step written");
 	if (!keep_returned(1, DatumGetTextPP(values[1])) ||
 		!keep_returned(2, DatumGetTextPP(values[0])))
 		keep_suppressed(call->steps->relid, "step");
@@ -394,6 +397,7 @@ saga_settle(SagaCall *call, Saga *saga, SagaStep *next)
 			return true;
 		if (keep_run(call->steps, STEP_PASS_OVER, values, NULL, false) == 0)
 			keep_suppressed(call->steps->relid, "step");
+		KEEP_FAULT("saga: step passed over");
 	}
 	saga->state = SAGA_COMPENSATED;
 	saga->waits_for = NULL;

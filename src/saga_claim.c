@@ -7,6 +7,7 @@
 
 #include "arg.h"
 #include "clock.h"
+#include "fault.h"
 #include "saga.h"
 #include "subxact.h"
 
@@ -114,6 +115,7 @@ claim_due(Claim *claim, const char *waits_for, int max)
 			CHECK_FOR_INTERRUPTS();
 			claim->id = lfirst(cell);
 			error = keep_subxact(claim_saga, claim, &done);
+			KEEP_FAULT("saga: one claimed");
 			if (error != NULL && keep_passes_through(error))
 				ReThrowError(error);
 			if (error != NULL)

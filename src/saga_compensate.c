@@ -12,6 +12,7 @@
 
 #include "arg.h"
 #include "clock.h"
+#include "fault.h"
 #include "json.h"
 #include "reap.h"
 #include "result.h"
@@ -126,6 +127,7 @@ compensate(void *arg)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the compensation of step \"%s\" has changed its own saga",
 						text_to_cstring(it->step->id))));
+	KEEP_FAULT("saga: compensation recorded");
 	/* what is deferred would fail in the commit, where nobody could count it */
 	if (it->mode != BACK_IN_TRANSACTION &&
 		SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
@@ -160,6 +162,7 @@ go_back_one(SagaCall *call, Saga *saga, SagaStep *step, BackMode mode)
 		(void) compensation_of(call, step);
 	error = keep_subxact(compensate, &it, &done);
 	error_context_stack = context.previous;
+	KEEP_FAULT("saga: gone back one step");
 	if (error != NULL && keep_passes_through(error) &&
 		!(mode == BACK_REAPER && error->sqlerrcode == ERRCODE_QUERY_CANCELED))
 		ReThrowError(error);
@@ -270,6 +273,7 @@ commit_transaction(void)
 	PopActiveSnapshot();
 	SPI_commit();
 	SPI_finish();
+	KEEP_FAULT("saga: transaction of a procedure over");
 }
 
 /*
@@ -380,6 +384,7 @@ run_due_guarded(DueSaga *it)
 	it->postpone = true;
 	saga_open(it->call);
 	error = keep_subxact(run_due_once, it, &done);
+	KEEP_FAULT("saga: postponed");
 	if (error != NULL)
 		warn_of(error, it);
 	it->rests = error == NULL;
@@ -509,6 +514,7 @@ keep_resume_saga(PG_FUNCTION_ARGS)
 		values[0] = PointerGetDatum(id);
 		values[1] = TimestampTzGetDatum(call.now);
 		(void) keep_run(call.steps, STEP_RESET, values, NULL, false);
+		KEEP_FAULT("saga: attempts reset");
 		saga_turn_back(&call, &saga);
 	}
 	return saga_state_result(&call, saga.state);

@@ -8,6 +8,7 @@
 #include "arg.h"
 #include "clock.h"
 #include "error.h"
+#include "fault.h"
 #include "result.h"
 #include "routine.h"
 #include "saga.h"
@@ -52,6 +53,7 @@ create_saga(SagaCall *call, text *id, const Interval *span)
 	values[3] = TimestampTzGetDatum(began);
 	if (keep_run(call->sagas, SAGA_INSERT, values, span ? NULL : " nn ", false) == 0)
 		return false;
+	KEEP_FAULT("saga: inserted");
 	if (!keep_returned(1, id))
 		keep_suppressed(call->sagas->relid, "saga");
 
@@ -61,6 +63,7 @@ create_saga(SagaCall *call, text *id, const Interval *span)
 		values[1] = TimestampTzGetDatum(keep_clock_after(call->now, span));
 		values[2] = TimestampTzGetDatum(call->now);
 		(void) keep_run(call->sagas, SAGA_DATE, values, NULL, false);
+		KEEP_FAULT("saga: dated");
 	}
 	return true;
 }
@@ -130,6 +133,7 @@ find_step(SagaCall *call, text *id, Saga *saga, const SagaStep *wanted, SagaStep
 
 	saga_lock(call, id, saga);
 	(void) saga_overdue(call, saga);
+	KEEP_FAULT("saga: locked for a step");
 	known = saga_step_read(call, saga, wanted->id, step);
 	if (!known && !saga_is(saga, SAGA_RUNNING))
 	{

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "fault.h"
 #include "shape.h"
 
 #include "access/genam.h"
@@ -142,4 +143,5 @@ keep_run_ddl(const char *sql)
 
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
+	KEEP_FAULT("DDL run");
 }

@@ -12,6 +12,7 @@
 #include "arg.h"
 #include "as_owner.h"
 #include "clock.h"
+#include "fault.h"
 #include "plan.h"
 #include "stats.h"
 #include "subxact.h"
@@ -51,11 +52,13 @@ sweep_table(const KeepSweep *sweep, KeepTable *table, int64 batch, uint64 *moved
 		CHECK_FOR_INTERRUPTS();
 		values[1] = Int64GetDatum(DatumGetInt64(values[1]) * 2);
 	}
+	KEEP_FAULT("sweep: deleted");
 	*moved = 0;
 	if (deleted == 0)
 	{
 		values[1] = Int64GetDatum(batch * POSTPONE_FACTOR);
 		*moved = keep_run(table, sweep->postpone, values, NULL, false);
+		KEEP_FAULT("sweep: postponed");
 	}
 	keep_count(table->relid, KEEP_EXPIRED, deleted);
 	return (int64) deleted;
@@ -120,6 +123,7 @@ sweep_all(const KeepSweep *sweep, int64 batch)
 
 		CHECK_FOR_INTERRUPTS();
 		error = keep_subxact(sweep_one, &one, &done);
+		KEEP_FAULT("sweep: one table done");
 		if (error != NULL)
 		{
 			if (keep_passes_through(error))
@@ -193,6 +197,7 @@ go_on(const KeepSweep *sweep, KeepTable *table, KeepReaping *work)
 	Int64GetDatum(work->batch), TimestampTzGetDatum(*work->from)};
 
 	work->ended = (int) keep_run(table, sweep->expire, values, NULL, false);
+	KEEP_FAULT("sweep: gone on");
 	keep_count(table->relid, KEEP_EXPIRED, work->ended);
 	if (work->ended == 0)
 		*work->from = DT_NOBEGIN;
@@ -212,6 +217,7 @@ keep_sweep_reap(const KeepSweep *sweep, KeepReaping *work)
 	uint64		moved = 0;
 
 	keep_pages_prune(work->pages, work->relid);
+	KEEP_FAULT("sweep: pages pruned");
 	if (*work->from == DT_NOBEGIN || !go_on(sweep, table, work))
 		work->ended = (int) sweep_table(sweep, table, work->batch, &moved);
 	if (work->ended > 0)
@@ -233,5 +239,8 @@ keep_sweep_put_off(const KeepSweep *sweep, Oid relid)
 	KeepTable  *table = keep_table_open(relid, sweep->kind, RowExclusiveLock);
 	Datum		values[2] = {TimestampTzGetDatum(keep_clock_now()), Int64GetDatum(1)};
 
-	return keep_run(table, sweep->put_off, values, NULL, false) > 0;
+	uint64		moved = keep_run(table, sweep->put_off, values, NULL, false);
+
+	KEEP_FAULT("sweep: put off");
+	return moved > 0;
 }

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "error.h"
+#include "fault.h"
 #include "ledger_hold.h"
 #include "ledger_work.h"
 #include "transfer.h"
@@ -454,6 +455,7 @@ count_reversal(LedgerWork *work, TransferItem *item)
 				 errmsg("transfer \"%s\" was not updated",
 						text_to_cstring(item->row.reverses)),
 				 errdetail("A trigger or a row-level security policy suppressed it.")));
+	KEEP_FAULT("transfer: reversal counted");
 }
 
 /* Find what is stored under the items' ids. */
@@ -510,6 +512,7 @@ decide_batch(LedgerWork *work, void *arg)
 		ledger_work_write(work);
 	if (n > 0)
 		done = work->path->insert(work, rows, n);
+	KEEP_FAULT("transfer: stored");
 	if (done && !work->written)
 		ledger_work_write(work);
 	if (done && only->original != NULL && only->applied)

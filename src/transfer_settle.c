@@ -9,6 +9,7 @@
 
 #include "arg.h"
 #include "error.h"
+#include "fault.h"
 #include "ledger_work.h"
 #include "result.h"
 #include "transfer.h"
@@ -125,6 +126,7 @@ write_end(Settlement *call)
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 				 errmsg("transfer \"%s\" was not updated", text_to_cstring(call->id)),
 				 errdetail("A trigger or a row-level security policy suppressed it.")));
+	KEEP_FAULT("transfer: hold ended");
 }
 
 /* Answer a call on a transfer that is no longer pending. */
