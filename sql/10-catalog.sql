@@ -20,7 +20,6 @@ COMMENT ON COLUMN keep.relation.relid IS
 	'OID of the table, to follow it when it is renamed; set anew on restore';
 COMMENT ON CONSTRAINT relation_pkey ON keep.relation IS 'One row a table';
 COMMENT ON INDEX keep.relation_pkey IS 'One row a table';
-GRANT SELECT ON keep.relation TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('keep.relation', '');
 
 CREATE FUNCTION keep.relation_restored() RETURNS pg_catalog.trigger

@@ -53,7 +53,6 @@ COMMENT ON COLUMN keep.stat_stores.touches_written IS 'Touches that renewed the 
 COMMENT ON COLUMN keep.stat_stores.touches_skipped IS 'Touches that were not due';
 COMMENT ON COLUMN keep.stat_stores.expired IS 'Expired entries deleted';
 COMMENT ON COLUMN keep.stat_stores.stats_since IS 'Since when this is counted';
-GRANT SELECT ON keep.stat_stores TO PUBLIC;
 
 CREATE FUNCTION keep.ledger_statistics(
 		OUT relid pg_catalog.oid,
@@ -89,7 +88,6 @@ COMMENT ON COLUMN keep.stat_ledgers.expired IS 'Holds released as they were over
 COMMENT ON COLUMN keep.stat_ledgers.replayed IS 'Calls answered by what was stored';
 COMMENT ON COLUMN keep.stat_ledgers.mismatched IS 'Items of batches whose id was used with other parameters';
 COMMENT ON COLUMN keep.stat_ledgers.stats_since IS 'Since when this is counted';
-GRANT SELECT ON keep.stat_ledgers TO PUBLIC;
 
 CREATE FUNCTION keep.reaper_statistics(
 		OUT relid pg_catalog.oid,
@@ -127,7 +125,6 @@ COMMENT ON COLUMN keep.stat_reaper.behind IS 'Whether it left work behind';
 COMMENT ON COLUMN keep.stat_reaper.last_error IS 'The last error';
 COMMENT ON COLUMN keep.stat_reaper.last_error_at IS 'When that was';
 COMMENT ON COLUMN keep.stat_reaper.stats_since IS 'Since when this is counted';
-GRANT SELECT ON keep.stat_reaper TO PUBLIC;
 
 CREATE FUNCTION keep.stat_reset(relation pg_catalog.regclass = NULL) RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'keep_stat_reset'

@@ -119,6 +119,13 @@ keep_relation_restored(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called as a BEFORE ROW trigger",
 						"relation_restored")));
 
+	/* the columns are those of no other table */
+	if (RelationGetRelid(trigger->tg_relation) != keep_catalog_relid())
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" is for the table keep.relation only",
+						"relation_restored")));
+
 	desc = RelationGetDescr(trigger->tg_relation);
 	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		invalidate_table(trigger->tg_trigtuple, desc);

@@ -210,8 +210,13 @@ static Jsonb *
 call_and_store(RequestCall *call, Oid relid, Oid fn, Jsonb *args, int64 token)
 {
 	bool		isnull;
-	Datum		value = keep_routine_call(fn, JsonbPGetDatum(args), &isnull);
-	Jsonb	   *response = isnull ? NULL : DatumGetJsonbP(value);
+	Datum		value;
+	Jsonb	   *response;
+
+	/* again: the caller may have waited for the record */
+	keep_routine_check(fn);
+	value = keep_routine_call(fn, JsonbPGetDatum(args), &isnull);
+	response = isnull ? NULL : DatumGetJsonbP(value);
 
 	/* it may have done anything, even to our table */
 	call->table = keep_table_open(relid, &keep_request_kind, NoLock);

@@ -19,6 +19,7 @@
 typedef struct SagaCall
 {
 	Oid			relid;			/* of the sagas, as given */
+	Oid			user;			/* who calls a procedure of several transactions */
 	KeepTable  *sagas;
 	KeepTable  *steps;
 	const SagaOptions *opt;

@@ -109,13 +109,15 @@ compensate(void *arg)
 	SagaCall   *call = it->call;
 	Datum		mark[5] = {PointerGetDatum(it->saga->id), PointerGetDatum(it->step->id), 0, 0,
 	TimestampTzGetDatum(call->now)};
-	Oid			fn = compensation_of(call, it->step);
 	Saga		after;
+	Oid			fn;
 	Datum		result;
 	bool		isnull;
 
 	if (!saga_step_run(call, STEP_CLAIM, mark, "  nn ", NULL))
 		keep_suppressed(call->steps->relid, "step");
+	/* looked up behind the triggers of the steps: they may drop it */
+	fn = compensation_of(call, it->step);
 	result = keep_routine_call(fn, JsonbPGetDatum(compensation_args(it->step)), &isnull);
 
 	/* it may have done anything, even to our tables */
@@ -254,7 +256,9 @@ require_nonatomic(FunctionCallInfo fcinfo, const char *procedure)
 /*
  * Open the log for one of the transactions of a procedure.  It has an active
  * snapshot and a connection to SPI until its end, which frees all that it has
- * taken.  Rights are checked in each.
+ * taken.  Rights are checked in each.  A role that was set for the first
+ * transaction only was to run all compensations: refuse (2D000) to go on
+ * without it.
  */
 static void
 begin_transaction(SagaCall *call, const char *procedure)
@@ -262,6 +266,12 @@ begin_transaction(SagaCall *call, const char *procedure)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	PreventCommandIfReadOnly(procedure);
+	if (GetUserId() != call->user)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("the role has changed at the end of a transaction"),
+				 errdetail("%s commits after each compensation.", procedure),
+				 errhint("Set the role for the session instead of for the transaction.")));
 	saga_open(call);
 	keep_require_rights(call->sagas->relid, RIGHTS);
 	keep_require_rights(call->steps->relid, RIGHTS);
@@ -298,6 +308,7 @@ keep_run_compensations(PG_FUNCTION_ARGS)
 	id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
 	require_nonatomic(fcinfo, "keep.run_compensations()");
 	call.relid = PG_GETARG_OID(0);
+	call.user = GetUserId();
 	do
 	{
 		begin_transaction(&call, "keep.run_compensations()");
@@ -429,6 +440,7 @@ keep_run_due_compensations(PG_FUNCTION_ARGS)
 	max = keep_arg_count(fcinfo, 1, "max");
 	require_nonatomic(fcinfo, DUE_PROCEDURE);
 	call.relid = PG_GETARG_OID(0);
+	call.user = GetUserId();
 	for (size_t i = 0; i < lengthof(due_causes); i++)
 	{
 		int64		passed = 0;

@@ -12,6 +12,7 @@
 #include "arg.h"
 #include "as_owner.h"
 #include "clock.h"
+#include "compat.h"
 #include "fault.h"
 #include "plan.h"
 #include "stats.h"
@@ -74,10 +75,11 @@ typedef struct SweepOne
 } SweepOne;
 
 /*
- * Sweep a table that the caller has not named, if he has the rights on it: as
- * its owner, since the owner's triggers must not run with the caller's rights.
- * False where it is none of the kind any more, or where row security shows the
- * caller less of it than its owner.
+ * Sweep a table that the caller has not named, if he has its owner's rights (a
+ * superuser, a member of its owner): as its owner, since the owner's triggers
+ * must not run with the caller's.  Nobody else is let act as the owner: his
+ * session has temporary tables and settings of his own, which the owner's
+ * triggers may come upon.  False where it is passed over.
  */
 static bool
 sweep_one(void *arg)
@@ -92,6 +94,7 @@ sweep_one(void *arg)
 	/* one that is being altered or dropped is passed over */
 	if (!ConditionalLockRelationOid(one->relid, RowExclusiveLock) ||
 		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(one->relid)) ||
+		!keep_owns_relation(one->relid, GetUserId()) ||
 		pg_class_aclmask(one->relid, GetUserId(), SWEEP_RIGHTS, ACLMASK_ALL) != SWEEP_RIGHTS ||
 		check_enable_rls(one->relid, InvalidOid, true) == RLS_ENABLED)
 		return false;
@@ -105,8 +108,8 @@ sweep_one(void *arg)
 }
 
 /*
- * The same for every table of the kind on which the caller has the rights.  One
- * that cannot be swept does not keep the others from it.
+ * The same for every table of the kind that is the caller's.  One that cannot
+ * be swept does not keep the others from it.
  */
 static int64
 sweep_all(const KeepSweep *sweep, int64 batch)
@@ -144,7 +147,7 @@ sweep_all(const KeepSweep *sweep, int64 batch)
  * The body of an SQL function (table regclass, batch int) returns bigint
  *
  * Deletes up to "batch" rows that are over, of one table or (NULL) of all of
- * the kind on which the caller has the rights, and returns how many.  0:
+ * the kind that are the caller's, and returns how many.  0:
  * nothing is left that is over and not locked.
  */
 Datum

@@ -131,12 +131,14 @@ SELECT test.sqlstate($$SELECT keep.expire('s', NULL)$$);
 SELECT test.sqlstate($$SELECT keep.expire('s', 2147483647)$$);
 SELECT keep.expire(store => 's', batch => 10);
 
--- expire(): every store the caller may clean, in one call; the batch bounds the whole
+-- expire(): every store of the caller's, in one call; the batch bounds the whole
 SELECT keep.create_store('t');
 SELECT keep.create_store('hidden');
 SELECT count(keep.put(x, 'dead ' || i, '1')) FROM unnest('{s,t,hidden}'::regclass[]) x, generate_series(1, 4) i;
 SELECT count(test.lapse(x, 'dead ' || i)) FROM unnest('{s,t,hidden}'::regclass[]) x, generate_series(1, 4) i;
-GRANT ALL ON s, t TO regress_keep_user;
+ALTER TABLE s OWNER TO regress_keep_user;
+ALTER TABLE t OWNER TO regress_keep_user;
+GRANT ALL ON hidden TO regress_keep_user;
 SET ROLE regress_keep_user;
 SELECT keep.expire(NULL, 3);
 SELECT keep.expire(NULL, 3) + keep.expire(NULL, 3) + keep.expire(NULL, 3);
