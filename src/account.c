@@ -198,9 +198,11 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 					const bool *nulls, ItemPointer tid)
 {
 	MemoryContext old = MemoryContextSwitchTo(set->context);
-	text	   *unit = DatumGetTextPP(values[ACCOUNT_COL_UNIT]);
+	text	   *unit;
 	AccountRow *row;
 
+	keep_refuse_null(nulls[ACCOUNT_COL_UNIT]);
+	unit = DatumGetTextPP(values[ACCOUNT_COL_UNIT]);
 	if (!account->found)
 	{
 		if (set->unit == NULL || !keep_text_equal(set->unit, unit))

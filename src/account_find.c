@@ -128,9 +128,9 @@ static bool
 is_row(AccountFinder *finder, text *id, int shard)
 {
 	bool		isnull;
+	Datum		value = slot_getattr(finder->slot, ACCOUNT_COL_ID + 1, &isnull);
 
-	return keep_text_equal(DatumGetTextPP(slot_getattr(finder->slot, ACCOUNT_COL_ID + 1, &isnull)),
-						   id) &&
+	return !isnull && keep_text_equal(DatumGetTextPP(value), id) &&
 		DatumGetInt16(slot_getattr(finder->slot, ACCOUNT_COL_SHARD + 1, &isnull)) == shard;
 }
 

@@ -63,7 +63,10 @@ keep_update_as_owner(Relation rel, const char *assignments, int nparams, Oid *ty
 	SPI_connect();
 	if (SPI_execute_with_args(psprintf("UPDATE %s SET %s", table, assignments), nparams, types,
 							  values, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not update %s", table);
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("update of \"%s\" was suppressed by a rule",
+						RelationGetRelationName(rel))));
 	KEEP_FAULT("owner: updated");
 	SPI_finish();
 	keep_as_owner_end(&state);

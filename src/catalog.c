@@ -204,6 +204,33 @@ lock_row(Relation catalog, HeapTuple row)
 }
 
 /*
+ * The row of a table that the caller has locked, or NULL.  ALTER SCHEMA ...
+ * RENAME does not wait for that lock: a row that was read while the schema's
+ * name changed may be another table's.
+ */
+static HeapTuple
+row_as_named(Relation catalog, Oid relid)
+{
+	HeapTuple	row;
+	char	   *schema;
+	char	   *schema_now;
+
+	do
+	{
+		char	   *table = get_rel_name(relid);
+
+		CHECK_FOR_INTERRUPTS();
+		schema = get_namespace_name(get_rel_namespace(relid));
+		if (table == NULL || schema == NULL)
+			return NULL;
+		row = row_of(catalog, relid, schema, table);
+		AcceptInvalidationMessages();
+		schema_now = get_namespace_name(get_rel_namespace(relid));
+	} while (schema_now == NULL || strcmp(schema_now, schema) != 0);
+	return row;
+}
+
+/*
  * Find a table's registration.
  *
  * Returns false where there is none of that kind; else sets *options to a
@@ -212,17 +239,13 @@ lock_row(Relation catalog, HeapTuple row)
 bool
 keep_catalog_find(Oid relid, const char *kind, Jsonb **options)
 {
-	char	   *table = get_rel_name(relid);
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
-	Relation	catalog;
-	HeapTuple	row = NULL;
+	Relation	catalog = catalog_open(AccessShareLock);
+	HeapTuple	row;
 	bool		found = false;
 
-	if (table == NULL || schema == NULL ||
-		(catalog = catalog_open(AccessShareLock)) == NULL)
+	if (catalog == NULL)
 		return false;
-
-	row = row_of(catalog, relid, schema, table);
+	row = row_as_named(catalog, relid);
 	if (HeapTupleIsValid(row))
 	{
 		Datum	   *values;
@@ -333,7 +356,17 @@ follow_row(Relation catalog, HeapTuple row)
 	schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
 	if (schema == NULL || (row = lock_row(catalog, row)) == NULL)
 		return false;
+
+	/* whoever renamed the table may have written it down while we looked or waited */
+	AcceptInvalidationMessages();
 	deform(catalog, row, &values, &nulls);
+	if (nulls[KEEP_RELATION_RELID - 1] || OidIsValid(named_table(values)))
+		return false;
+	relid = DatumGetObjectId(values[KEEP_RELATION_RELID - 1]);
+	table = get_rel_name(relid);
+	schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+	if (schema == NULL)
+		return false;
 
 	/* a row of that name would be about a table that is gone */
 	keep_catalog_remove(schema, table);

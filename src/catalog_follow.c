@@ -107,9 +107,11 @@ keep_relation_restored(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleDesc	desc;
 	HeapTuple	row;
+	Datum		names[2];
 	Datum		relid = ObjectIdGetDatum(InvalidOid);
 	int			column = KEEP_RELATION_RELID;
 	bool		isnull;
+	bool		nulls[2];
 	Oid			schema;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
@@ -134,15 +136,14 @@ keep_relation_restored(PG_FUNCTION_ARGS)
 
 	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 		: trigger->tg_trigtuple;
-	schema = get_namespace_oid(NameStr(*DatumGetName(heap_getattr(row, KEEP_RELATION_SCHEMA,
-																  desc, &isnull))), true);
+	names[0] = heap_getattr(row, KEEP_RELATION_SCHEMA, desc, &nulls[0]);
+	names[1] = heap_getattr(row, KEEP_RELATION_TABLE, desc, &nulls[1]);
+	/* that they are NOT NULL is checked after this trigger */
+	if (nulls[0] || nulls[1])
+		return PointerGetDatum(row);
+	schema = get_namespace_oid(NameStr(*DatumGetName(names[0])), true);
 	if (OidIsValid(schema))
-	{
-		Name		table = DatumGetName(heap_getattr(row, KEEP_RELATION_TABLE, desc,
-													  &isnull));
-
-		relid = ObjectIdGetDatum(get_relname_relid(NameStr(*table), schema));
-	}
+		relid = ObjectIdGetDatum(get_relname_relid(NameStr(*DatumGetName(names[1])), schema));
 	isnull = !OidIsValid(DatumGetObjectId(relid));
 	row = heap_modify_tuple_by_cols(row, desc, 1, &column, &relid, &isnull);
 	invalidate_table(row, desc);

@@ -74,6 +74,15 @@ typedef TU_UpdateIndexes KeepIndexUpdate;
 	index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)
 #endif
 
+/* may no row have a NULL there?  Since 18 a constraint need not hold for older rows. */
+#if PG_VERSION_NUM < 180000
+#define keep_is_not_null(rel, i) \
+	(TupleDescAttr(RelationGetDescr(rel), (i))->attnotnull)
+#else
+#define keep_is_not_null(rel, i) \
+	(TupleDescCompactAttr(RelationGetDescr(rel), (i))->attnullability == ATTNULLABLE_VALID)
+#endif
+
 #if PG_VERSION_NUM < 170000
 #define keep_identity_sequence(rel, attnum) \
 	getIdentitySequence(RelationGetRelid(rel), (attnum), true)

@@ -22,6 +22,9 @@
 #include "access/xlog.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "replication/walsender_private.h"
 #include "utils/lsyscache.h"
 
 /* The outcome of a write that did not find the entry as it should be. */
@@ -82,6 +85,8 @@ entry_row_at(const EntryCall *call, uint64 n, EntryRow *row)
 
 	for (int i = 0; i < STORE_NCOLS; i++)
 		values[i] = heap_getattr(tuple, i + 1, desc, &nulls[i]);
+	keep_refuse_null(nulls[STORE_COL_VALUE] || nulls[STORE_COL_VERSION] ||
+					 nulls[STORE_COL_CREATED] || nulls[STORE_COL_UPDATED]);
 	row->value = values[STORE_COL_VALUE];
 	row->version = DatumGetInt64(values[STORE_COL_VERSION]);
 	row->created = DatumGetTimestampTz(values[STORE_COL_CREATED]);
@@ -189,7 +194,9 @@ entry_delete(EntryCall *call, int64 version, EntryRow *row)
  *
  * A commit that has written to an unlogged table only does not wait for WAL,
  * not even for that of the sequence, which may be another transaction's.  Were
- * that lost in a crash, the versions would be drawn again.
+ * that lost in a crash, the versions would be drawn again; and so they would by
+ * a synchronous standby that takes over without it.  To have logged something
+ * makes the commit wait for the standby.
  */
 void
 entry_versions_drawn(const EntryCall *call)
@@ -201,6 +208,9 @@ entry_versions_drawn(const EntryCall *call)
 	(void) keep_last_draw(call->opt->sequence, &lsn);
 	if (XLogNeedsFlush(lsn))
 		XLogFlush(lsn);
+	if (SyncRepRequested() && SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0' &&
+		WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH] < lsn && XactLastRecEnd < lsn)
+		XactLastRecEnd = lsn;
 }
 
 /* As run_one(), for a statement that draws a version. */

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(keep_put_many);
@@ -100,7 +101,10 @@ take_row(Batch *batch, BatchItem **items, int count, uint64 n)
 	BatchItem **item = bsearch(&probe, items, count, sizeof(BatchItem *), compare_keys);
 
 	if (item == NULL)
-		elog(ERROR, "a trigger has changed the key of an entry");
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("a trigger of \"%s\" has changed the key of an entry",
+						get_rel_name(batch->call.table->relid))));
 	entry_row_at(&batch->call, n, &(*item)->row);
 	(*item)->written = true;
 	(*item)->redraw = false;
@@ -259,7 +263,8 @@ begin_batch(Batch *batch, FunctionCallInfo fcinfo, int ttlarg, const char *funct
 {
 	batch->ttl = keep_arg_span(fcinfo, ttlarg, "ttl");
 	InitMaterializedSRF(fcinfo, 0);
-	entry_open_store(&batch->call, fcinfo, true, function, 0);
+	/* also where there is nothing to write */
+	entry_open_store(&batch->call, fcinfo, true, function, ACL_SELECT | ACL_INSERT | ACL_UPDATE);
 	if (batch->ttl == NULL)
 		batch->ttl = batch->call.opt->ttl;
 }

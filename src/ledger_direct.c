@@ -62,7 +62,8 @@ is_plain(Relation rel, int natts)
 		rel->rd_rel->relispartition || rel->rd_rel->relhassubclass ||
 		rel->trigdesc != NULL || rel->rd_rules != NULL ||
 		(desc->constr != NULL && (desc->constr->num_check > 0 ||
-								  desc->constr->has_generated_stored)) ||
+								  desc->constr->has_generated_stored ||
+								  desc->constr->missing != NULL)) ||
 		desc->natts != natts)
 		return false;
 	for (int i = 0; i < natts; i++)

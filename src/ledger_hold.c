@@ -48,6 +48,7 @@ read_hold(uint64 row, Hold *hold)
 	bool		nulls[6];
 
 	heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+	keep_refuse_null(nulls[0] || nulls[1] || nulls[2] || nulls[5]);
 	hold->id = DatumGetTextPCopy(values[0]);
 	hold->from = DatumGetTextPCopy(values[1]);
 	hold->to = DatumGetTextPCopy(values[2]);

@@ -68,15 +68,19 @@ read_cursor(text *cursor, Shard *shards, int nshards)
 	}
 }
 
-static Datum
+/* The cursor behind the last lines of all shards; to be freed, as there are many. */
+static text *
 write_cursor(const Shard *shards, int nshards)
 {
-	StringInfoData text;
+	StringInfoData buffer;
+	text	   *cursor;
 
-	initStringInfo(&text);
+	initStringInfo(&buffer);
 	for (int i = 0; i < nshards; i++)
-		appendStringInfo(&text, "%s" INT64_FORMAT, i > 0 ? "," : "", shards[i].version);
-	return CStringGetTextDatum(text.data);
+		appendStringInfo(&buffer, "%s" INT64_FORMAT, i > 0 ? "," : "", shards[i].version);
+	cursor = cstring_to_text_with_len(buffer.data, buffer.len);
+	pfree(buffer.data);
+	return cursor;
 }
 
 /* How many shards has the account?  Raises KP404 where it is not. */
@@ -133,13 +137,16 @@ put_line(ReturnSetInfo *rsinfo, Shard *shard, const Shard *shards, int nshards)
 {
 	Datum		values[LINE_NCOLS];
 	bool		nulls[LINE_NCOLS];
+	text	   *cursor;
 
 	for (int c = LINE_VERSION; c < LINE_NCOLS; c++)
 		values[c] = line_column(shard, c, &nulls[c]);
 	shard->version = DatumGetInt64(values[LINE_VERSION]);
 	shard->at++;
-	values[0] = write_cursor(shards, nshards);
+	cursor = write_cursor(shards, nshards);
+	values[0] = PointerGetDatum(cursor);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	pfree(cursor);
 }
 
 /*

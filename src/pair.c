@@ -178,7 +178,7 @@ keep_pair_open(const KeepPair *pair, Oid relid, LOCKMODE lockmode,
 		return;
 
 	/* it may come back without a word to us: look again next time */
-	(*first)->valid = false;
+	keep_table_forget(*first);
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("%s \"%s\" has no %s", keep_kind_noun(pair->first), get_rel_name(relid),

@@ -6,9 +6,9 @@
  * options and the prepared plans, in the manner of ri_triggers.c.  A relcache
  * invalidation (ALTER, rename, changed options, DROP) marks the table's entry
  * invalid; the next call, which first takes its lock on the table and so has
- * seen all invalidations, builds it anew.  A plan that may be in use further
- * up the stack must not be freed under it, so retired memory goes at the end
- * of the transaction.
+ * seen all invalidations, makes another KeepTable.  The old one may be in use
+ * further up the stack (the next call may come from a trigger), so it stays as
+ * it is and is freed at the end of the transaction.
  */
 #include "postgres.h"
 
@@ -30,7 +30,16 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
+
+/* Of a table that the backend has worked on. */
+typedef struct TableEntry
+{
+	Oid			relid;			/* hash key; must be first */
+	bool		valid;			/* false: to be made anew before use */
+	KeepTable  *table;			/* or NULL */
+} TableEntry;
 
 static HTAB *tables = NULL;
 static bool any_invalid = false;
@@ -56,22 +65,25 @@ static void
 invalidate_tables(Datum arg, Oid relid)
 {
 	HASH_SEQ_STATUS scan;
-	KeepTable  *table;
+	TableEntry *entry;
 
 	any_invalid = true;
 	if (OidIsValid(relid) && relid != catalog_relid)
 	{
-		table = hash_search(tables, &relid, HASH_FIND, NULL);
-		if (table != NULL)
-			table->valid = false;
+		entry = hash_search(tables, &relid, HASH_FIND, NULL);
+		if (entry != NULL)
+			entry->valid = false;
 		return;
 	}
 	hash_seq_init(&scan, tables);
-	while ((table = hash_seq_search(&scan)) != NULL)
-		table->valid = false;
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		entry->valid = false;
 }
 
-/* Syscache callback: a renamed schema changes the text of statements. */
+/*
+ * Syscache callback: a renamed schema changes the text of statements, an altered
+ * sequence what it may be used for.
+ */
 static void
 invalidate_all(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -89,25 +101,25 @@ retire(SPIPlanPtr plan, MemoryContext context)
 	retired = item;
 }
 
-/* Retire what an entry holds, so that it can be built anew. */
+/* Retire the table of an entry, so that another can take its place. */
 static void
-empty_entry(KeepTable *table)
+empty_entry(TableEntry *entry)
 {
-	if (table->context == NULL)
+	KeepTable  *table = entry->table;
+
+	entry->valid = false;
+	entry->table = NULL;
+	if (table == NULL)
 		return;
+	table->retired = true;
 	for (int i = 0; i < table->kind->nstatements; i++)
 		if (table->plans[i] != NULL)
-		{
 			retire(table->plans[i], NULL);
-			table->plans[i] = NULL;
-		}
 	retire(NULL, table->context);
-	table->context = NULL;
-	table->valid = false;
 }
 
 static void
-free_plans(KeepTable *table)
+free_table(KeepTable *table)
 {
 	for (int i = 0; i < table->kind->nstatements; i++)
 		if (table->plans[i] != NULL)
@@ -124,7 +136,7 @@ static void
 free_retired(XactEvent event, void *arg)
 {
 	HASH_SEQ_STATUS scan;
-	KeepTable  *table;
+	TableEntry *entry;
 
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
@@ -145,13 +157,13 @@ free_retired(XactEvent event, void *arg)
 	if (!any_invalid)
 		return;
 	hash_seq_init(&scan, tables);
-	while ((table = hash_seq_search(&scan)) != NULL)
+	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		if (table->valid && table->context != NULL)
+		if (entry->valid && entry->table != NULL)
 			continue;
-		if (table->context != NULL)
-			free_plans(table);
-		(void) hash_search(tables, &table->relid, HASH_REMOVE, NULL);
+		if (entry->table != NULL)
+			free_table(entry->table);
+		(void) hash_search(tables, &entry->relid, HASH_REMOVE, NULL);
 	}
 	any_invalid = false;
 }
@@ -163,88 +175,138 @@ keep_plan_init(void)
 	HASHCTL		ctl = {0};
 
 	ctl.keysize = sizeof(Oid);
-	ctl.entrysize = sizeof(KeepTable);
+	ctl.entrysize = sizeof(TableEntry);
 	tables = hash_create("pg_keep tables", 32, &ctl, HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(invalidate_tables, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_all, (Datum) 0);
+	CacheRegisterSyscacheCallback(SEQRELID, invalidate_all, (Datum) 0);
 	RegisterXactCallback(free_retired, NULL);
 }
 
+/* What the table lacks of the kind's shape, or NULL. */
+static const char *
+flaw_of(Relation rel, const KeepKind *kind)
+{
+	return rel->rd_rel->relkind == RELKIND_RELATION ? kind->check_shape(rel)
+		: "It is not an ordinary table.";
+}
+
+/* Which transaction has last changed the row of pg_class? */
+static TransactionId
+altered_by(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	TransactionId xid;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidTransactionId;
+	xid = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return xid;
+}
+
 /*
- * Build an entry: is the table registered, has it the shape, what are its
- * options?  Returns false where it is not of the kind, with *flaw saying why,
- * or NULL where it is not registered.  The caller holds a lock on the table.
+ * Has the table been altered since the snapshot was taken?  ALTER TABLE and
+ * TRUNCATE may have written it anew, and to an older snapshot it is empty then.
  */
 static bool
-build_entry(KeepTable *table, const KeepKind *kind, const char **flaw)
+altered_since(const KeepTable *table, Snapshot snapshot)
 {
-	Relation	rel = try_relation_open(table->relid, NoLock);
+	return TransactionIdIsNormal(table->altered_by) &&
+		!TransactionIdPrecedes(table->altered_by, snapshot->xmin) &&
+		!TransactionIdIsCurrentTransactionId(table->altered_by) &&
+		XidInMVCCSnapshot(table->altered_by, snapshot);
+}
+
+/* At REPEATABLE READ and above, refuse (40001) a table that was altered since. */
+static KeepTable *
+as_snapshot_has_it(KeepTable *table)
+{
+	if (table != NULL && IsolationUsesXactSnapshot() &&
+		altered_since(table, GetTransactionSnapshot()))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent change of table \"%s\"",
+						get_rel_name(table->relid)),
+				 errhint("The transaction might succeed if retried.")));
+	return table;
+}
+
+/*
+ * Make the table of an entry: is it registered, has it the shape, what are its
+ * options?  Leaves NULL where it is not of the kind, with *flaw saying why, or
+ * NULL where it is not registered.  The caller holds a lock on the table.
+ */
+static void
+fill_entry(TableEntry *entry, const KeepKind *kind, const char **flaw)
+{
+	Relation	rel = try_relation_open(entry->relid, NoLock);
 	MemoryContext context;
 	MemoryContext old;
 	Jsonb	   *options;
+	KeepTable  *table;
 
-	*flaw = NULL;
 	if (rel == NULL)
-		return false;
+		return;
 
 	/* first: an invalidation while we look must count */
 	catalog_relid = keep_catalog_relid();
-	table->valid = true;
-	if (rel->rd_rel->relkind != RELKIND_RELATION ||
-		!keep_catalog_find(table->relid, kind->name, &options) ||
-		(*flaw = kind->check_shape(rel)) != NULL)
+	entry->valid = true;
+	if (!keep_catalog_find(entry->relid, kind->name, &options) ||
+		(*flaw = flaw_of(rel, kind)) != NULL)
 	{
-		table->valid = false;
 		relation_close(rel, NoLock);
-		return false;
+		return;
 	}
 
 	/* under the current context until all has gone well, then kept */
 	context = AllocSetContextCreate(CurrentMemoryContext, "pg_keep table",
 									ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
+	table = palloc0(sizeof(KeepTable));
+	table->relid = entry->relid;
 	table->kind = kind;
+	table->context = context;
 	table->clock = keep_clock_sql();
 	table->options = kind->parse_options(rel, options);
 	table->plans = palloc0(sizeof(SPIPlanPtr) * kind->nstatements);
-	table->local = NULL;
+	table->altered_by = altered_by(entry->relid);
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, CacheMemoryContext);
-	table->context = context;
+	entry->table = table;
 	relation_close(rel, NoLock);
-	return true;
 }
 
 /*
- * The entry of a registered table, locked until the end of the transaction
- * as by a statement on it; NoLock where the caller has done that.  Returns NULL
- * where it is not of that kind.
+ * What the backend keeps of a registered table, locked until the end of the
+ * transaction as by a statement on it; NoLock where the caller has done that.
+ * Returns NULL where it is not of that kind.  Good until the end of the
+ * transaction, whatever happens to the table.  Raises 40001 where the table
+ * was altered since the snapshot of a transaction at REPEATABLE READ or above.
  */
 KeepTable *
 keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const char **flaw)
 {
-	KeepTable  *table;
+	TableEntry *entry;
 	bool		found;
 
+	*flaw = NULL;
 	if (lockmode != NoLock)
 		LockRelationOid(relid, lockmode);
-	table = hash_search(tables, &relid, HASH_FIND, NULL);
-	if (table != NULL && table->valid && table->context != NULL && table->kind == kind &&
-		table->clock == keep_clock_sql())
-		return table;
+	entry = hash_search(tables, &relid, HASH_FIND, NULL);
+	if (entry != NULL && entry->valid && entry->table != NULL &&
+		entry->table->clock == keep_clock_sql())
+		return entry->table->kind == kind ? as_snapshot_has_it(entry->table) : NULL;
 
-	*flaw = NULL;
 	if (get_rel_name(relid) == NULL)
 		return NULL;
-	table = hash_search(tables, &relid, HASH_ENTER, &found);
+	entry = hash_search(tables, &relid, HASH_ENTER, &found);
 	if (!found)
-	{
-		table->valid = false;
-		table->context = NULL;
-	}
-	empty_entry(table);
+		entry->table = NULL;
+	empty_entry(entry);
 	any_invalid = true;
-	return build_entry(table, kind, flaw) ? table : NULL;
+	fill_entry(entry, kind, flaw);
+	return as_snapshot_has_it(entry->table);
 }
 
 /* The same, but raises 42809 where the table is not of that kind. */
@@ -359,7 +421,69 @@ prepare(KeepTable *table, int statement)
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not keep the plan of \"%s\"", sql);
 	table->plans[statement] = plan;
+	if (table->retired)
+		retire(plan, NULL);
 	return plan;
+}
+
+/* Has it changed since the call has opened it: by a trigger, say? */
+static bool
+is_stale(const KeepTable *table)
+{
+	const TableEntry *entry;
+
+	if (!any_invalid)
+		return false;
+	entry = hash_search(tables, &table->relid, HASH_FIND, NULL);
+	return entry == NULL || entry->table != table || !entry->valid;
+}
+
+/* Refuse (42809) to go on with a table that has lost its shape meanwhile. */
+static void
+check_again(const KeepTable *table)
+{
+	Relation	rel = try_relation_open(table->relid, NoLock);
+	const char *flaw = rel != NULL ? flaw_of(rel, table->kind) : NULL;
+
+	if (rel == NULL || flaw != NULL)
+		keep_not_of_kind(table->relid, table->kind, flaw);
+	relation_close(rel, NoLock);
+}
+
+/* Look at the table anew at the next call, though nothing says that it has changed. */
+void
+keep_table_forget(const KeepTable *table)
+{
+	invalidate_tables((Datum) 0, table->relid);
+}
+
+/*
+ * Has the statement, whose text names the table, been parsed for another one?
+ * ALTER SCHEMA ... RENAME waits for no lock on a table, so the name may have
+ * become another table's after the caller has opened this one.  Where a rule
+ * does something else instead, the statement need not be about it at all.
+ */
+static void
+check_same_table(const KeepTable *table, SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	HeapTuple	tuple;
+	bool		ruled;
+
+	if (list_member_oid(source->relationOids, table->relid))
+		return;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table->relid));
+	ruled = HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relhasrules;
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	if (ruled)
+		return;
+	keep_table_forget(table);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("table \"%s\" was renamed or moved during the call",
+					get_rel_name(table->relid)),
+			 errhint("The transaction might succeed if retried.")));
 }
 
 /*
@@ -367,7 +491,8 @@ prepare(KeepTable *table, int statement)
  * finds the rows in SPI_tuptable.  Returns how many there are.
  *
  * read_only is for functions that are STABLE: the statement then sees what the
- * calling query sees.  Else it sees all that is committed (at READ COMMITTED)
+ * calling query sees; unless the table was altered since, as the call had to
+ * wait for that, then what there is now.  Else it sees all that is committed (at READ COMMITTED)
  * and all that this transaction has written, also earlier in the same query.
  */
 uint64
@@ -375,16 +500,40 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 {
 	SPIPlanPtr	plan = table->plans[statement];
 	int			result;
+	bool		now = read_only && !IsInParallelMode() &&
+		altered_since(table, GetActiveSnapshot());
 
+	if (is_stale(table))
+		check_again(table);
 	if (plan == NULL)
 		plan = prepare(table, statement);
 	if (!is_planned(plan))
 		make_plan(plan);
 
+	if (now)
+		PushActiveSnapshot(GetLatestSnapshot());
 	result = SPI_execute_plan(plan, values, nulls, read_only, 0);
+	if (now)
+		PopActiveSnapshot();
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	/* behind it, as it may parse again: what it has done is rolled back */
+	check_same_table(table, plan);
 	return SPI_processed;
+}
+
+/*
+ * Refuse (23502) a null where the table can have none.  A snapshot from before
+ * the column became NOT NULL still shows one.
+ */
+void
+keep_refuse_null(bool isnull)
+{
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NOT_NULL_VIOLATION),
+				 errmsg("null value in a column that is NOT NULL"),
+				 errdetail("The row is from before the column became NOT NULL.")));
 }
 
 /* Run a statement that returns a time, or no row: DT_NOEND. */
@@ -408,10 +557,12 @@ keep_returned(int column, const text *key)
 {
 	bool		isnull;
 
-	return SPI_processed > 0 &&
-		keep_text_equal(DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[0],
-													 SPI_tuptable->tupdesc, column, &isnull)),
-						key);
+	Datum		value;
+
+	if (SPI_processed == 0)
+		return false;
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
+	return !isnull && keep_text_equal(DatumGetTextPP(value), key);
 }
 
 /*

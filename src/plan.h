@@ -45,10 +45,11 @@ struct KeepStatement
 /* What a backend keeps of a registered table. */
 typedef struct KeepTable
 {
-	Oid			relid;			/* hash key; must be first */
-	bool		valid;			/* false: build anew before use */
+	Oid			relid;
+	TransactionId altered_by;	/* that has last changed its row of pg_class */
+	bool		retired;		/* another has taken its place: freed with the transaction */
 	const KeepKind *kind;
-	MemoryContext context;		/* holds all below; a child of CacheMemoryContext */
+	MemoryContext context;		/* holds all of this; a child of CacheMemoryContext */
 	const char *clock;			/* what statements read the clock by */
 	void	   *options;		/* of the kind's own type */
 	SPIPlanPtr *plans;			/* one a statement, NULL until first used */
@@ -59,9 +60,11 @@ extern void keep_plan_init(void);
 extern KeepTable *keep_table_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode);
 extern KeepTable *keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode,
 									  const char **flaw);
+extern void keep_table_forget(const KeepTable *table);
 extern uint64 keep_run(KeepTable *table, int statement, Datum *values, const char *nulls,
 					   bool read_only);
 extern TimestampTz keep_run_time(KeepTable *table, int statement, Datum *values);
+extern void keep_refuse_null(bool isnull);
 extern bool keep_returned(int column, const text *key);
 extern void keep_require_rights(Oid relid, AclMode rights);
 pg_noreturn extern void keep_suppressed(Oid relid, const char *what);

@@ -70,6 +70,8 @@ run_one(RequestCall *call, RequestStatement statement, RequestRow *row)
 	if (keep_run(call->table, statement, &key, NULL, false) == 0)
 		return false;
 	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
+	keep_refuse_null(nulls[REQUEST_COL_STATE] || nulls[REQUEST_COL_HASH] ||
+					 nulls[REQUEST_COL_TOKEN]);
 	row->state = TextDatumGetCString(values[REQUEST_COL_STATE]);
 	row->hash = DatumGetByteaPP(values[REQUEST_COL_HASH]);
 	row->token = DatumGetInt64(values[REQUEST_COL_TOKEN]);

@@ -158,6 +158,8 @@ request_check_shape(Relation rel)
 	static const char *const key[] = {"key"};
 	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
 
+	if (flaw == NULL)
+		flaw = keep_shape_rules(rel);
 	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		flaw = "It is unlogged: a crash would empty it.";
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))

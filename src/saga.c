@@ -68,6 +68,17 @@ column_at(int column, bool *isnull)
 	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column + 1, isnull);
 }
 
+/* The same of a column that is NOT NULL. */
+static Datum
+value_at(int column)
+{
+	bool		isnull;
+	Datum		value = column_at(column, &isnull);
+
+	keep_refuse_null(isnull);
+	return value;
+}
+
 /* The same as a string, NULL for null. */
 static const char *
 string_at(int column)
@@ -121,12 +132,10 @@ known_word(const char *word)
 static void
 saga_row(Saga *saga)
 {
-	bool		isnull;
-
-	saga->id = DatumGetTextPCopy(column_at(SAGA_COL_SAGA, &isnull));
-	saga->state = known_word(string_at(SAGA_COL_STATE));
-	saga->last_place = DatumGetInt64(column_at(SAGA_COL_LAST_PLACE, &isnull));
-	saga->steps = DatumGetInt32(column_at(SAGA_COL_STEPS, &isnull));
+	saga->id = DatumGetTextPCopy(value_at(SAGA_COL_SAGA));
+	saga->state = known_word(TextDatumGetCString(value_at(SAGA_COL_STATE)));
+	saga->last_place = DatumGetInt64(value_at(SAGA_COL_LAST_PLACE));
+	saga->steps = DatumGetInt32(value_at(SAGA_COL_STEPS));
 	saga->deadline = time_at(SAGA_COL_DEADLINE, DT_NOEND);
 	saga->waits_for = known_word(string_at(SAGA_COL_WAITS_FOR));
 	saga->due = time_at(SAGA_COL_DUE, DT_NOEND);
@@ -149,8 +158,12 @@ saga_due_ids(SagaCall *call, MemoryContext context, const char *waits_for, int64
 	bool		isnull;
 
 	for (uint64 n = 0; n < count; n++)
-		ids = lappend(ids, DatumGetTextPCopy(SPI_getbinval(SPI_tuptable->vals[n],
-														   SPI_tuptable->tupdesc, 1, &isnull)));
+	{
+		Datum		id = SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc, 1, &isnull);
+
+		keep_refuse_null(isnull);
+		ids = lappend(ids, DatumGetTextPCopy(id));
+	}
 	MemoryContextSwitchTo(old);
 	return ids;
 }
@@ -250,18 +263,16 @@ saga_step_is(const SagaStep *step, const char *status)
 static void
 step_row(SagaStep *step)
 {
-	bool		isnull;
-
-	step->id = DatumGetTextPCopy(column_at(STEP_COL_STEP, &isnull));
-	step->kind = string_at(STEP_COL_KIND);
-	step->status = string_at(STEP_COL_STATUS);
+	step->id = DatumGetTextPCopy(value_at(STEP_COL_STEP));
+	step->kind = TextDatumGetCString(value_at(STEP_COL_KIND));
+	step->status = TextDatumGetCString(value_at(STEP_COL_STATUS));
 	step->action = string_at(STEP_COL_ACTION);
 	step->compensation = string_at(STEP_COL_COMPENSATION);
 	step->args = json_at(STEP_COL_ARGS);
 	step->result = json_at(STEP_COL_RESULT);
-	step->token = DatumGetInt64(column_at(STEP_COL_TOKEN, &isnull));
+	step->token = DatumGetInt64(value_at(STEP_COL_TOKEN));
 	step->lease_until = time_at(STEP_COL_LEASE_UNTIL, DT_NOBEGIN);
-	step->attempts = DatumGetInt32(column_at(STEP_COL_ATTEMPTS, &isnull));
+	step->attempts = DatumGetInt32(value_at(STEP_COL_ATTEMPTS));
 	step->attempts = Min(Max(step->attempts, 0), PG_INT32_MAX - 1);
 	step->retry_at = time_at(STEP_COL_RETRY_AT, DT_NOBEGIN);
 }

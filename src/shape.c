@@ -16,6 +16,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "executor/spi.h"
+#include "rewrite/prs2lock.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -41,12 +42,22 @@ keep_shape_columns(Relation rel, const KeepColumn *columns, int ncolumns)
 		if (attr->atttypid != columns[i].type)
 			return psprintf("Column \"%s\" is not of type %s.", columns[i].name,
 							format_type_be(columns[i].type));
-		if (attr->attnotnull != columns[i].notnull)
+		if (columns[i].notnull ? !keep_is_not_null(rel, attnum - 1) : attr->attnotnull)
 			return psprintf("Column \"%s\" must %sbe NOT NULL.", columns[i].name,
 							columns[i].notnull ? "" : "not ");
 		if (columns[i].key && attr->attcollation != C_COLLATION_OID)
 			return psprintf("Column \"%s\" does not have collation \"C\".", columns[i].name);
 	}
+	return NULL;
+}
+
+/* The same of its rules: nobody knows what one would answer instead of the table. */
+const char *
+keep_shape_rules(Relation rel)
+{
+	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
+		if (rel->rd_rules->rules[i]->isInstead)
+			return "It has an INSTEAD rule.";
 	return NULL;
 }
 

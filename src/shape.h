@@ -19,6 +19,7 @@ typedef struct KeepColumn
 } KeepColumn;
 
 extern const char *keep_shape_columns(Relation rel, const KeepColumn *columns, int ncolumns);
+extern const char *keep_shape_rules(Relation rel);
 extern bool keep_shape_primary_key(Relation rel, const char *const *names, int nnames);
 extern Oid	keep_shape_column_sequence(Relation rel, const char *column);
 extern const char *keep_shape_sequence(Relation rel, const char *column);

@@ -39,6 +39,9 @@ keep_stats_forget_dropped(void)
 {
 	ListCell   *cell;
 
+	/* what it may have dropped itself can come back by a rollback */
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return;
 	foreach(cell, keep_stats_list(MyDatabaseId))
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(cell))))
 			keep_stats_remove(MyDatabaseId, lfirst_oid(cell));

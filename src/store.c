@@ -63,6 +63,8 @@ store_check_shape(Relation rel)
 	static const char *const key[] = {"key"};
 	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
 
+	if (flaw == NULL)
+		flaw = keep_shape_rules(rel);
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on column \"key\" alone.";
 	if (flaw == NULL)

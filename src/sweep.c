@@ -23,6 +23,8 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
@@ -107,6 +109,17 @@ sweep_one(void *arg)
 	return true;
 }
 
+/* Its name for a message, or what is left of it. */
+static const char *
+table_name(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+
+	return name != NULL ?
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name) :
+		psprintf("with OID %u", relid);
+}
+
 /*
  * The same for every table of the kind that is the caller's.  One that cannot
  * be swept does not keep the others from it.
@@ -132,7 +145,7 @@ sweep_all(const KeepSweep *sweep, int64 batch)
 			if (keep_passes_through(error))
 				ReThrowError(error);
 			ereport(WARNING,
-					(errmsg("could not sweep table with OID %u", one.relid),
+					(errmsg("could not sweep table %s", table_name(one.relid)),
 					 errdetail_internal("%s", keep_error_text(error))));
 		}
 		if (done)

@@ -91,6 +91,8 @@ text_or_null(const Datum *values, const bool *nulls, int column)
 void
 transfer_from_values(TransferRow *row, const Datum *values, const bool *nulls)
 {
+	keep_refuse_null(nulls[TRANSFER_COL_ID] || nulls[TRANSFER_COL_STATUS] ||
+					 nulls[TRANSFER_COL_FROM] || nulls[TRANSFER_COL_TO]);
 	row->id = text_or_null(values, nulls, TRANSFER_COL_ID);
 	row->status = place_of(values[TRANSFER_COL_STATUS], status_names, TRANSFER_MISMATCH);
 	row->reason = nulls[TRANSFER_COL_REASON] ? REASON_NONE :

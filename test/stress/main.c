@@ -28,6 +28,17 @@
  *	saga_mixed, saga_local, saga_zombies, saga_crash
  *				the same
  *
+ * Stores and leases:
+ *	store_selftest
+ *				no connection; the checker of histories on good and bad ones
+ *	store_histories
+ *				many connections; is there an order of all calls that explains every
+ *				answer: workers, calls (of each), keys
+ *	store_append
+ *				many connections; transactions of reads and appends have an order, if their
+ *				level promises one: workers, txns (of each), level (0 READ COMMITTED, 1, 2
+ *				SERIALIZABLE)
+ *
  * seed=number repeats a run, as far as other connections do not interfere. Status 1: an answer or
  * an effect was wrong; 2: something else went wrong.
  */
@@ -61,5 +72,7 @@ main(int argc, char **argv)
 		return saga_sequence_main(info, argc, argv);
 	if (strncmp(argv[1], "saga_", 5) == 0)
 		return saga_main(info, argc, argv);
+	if (strncmp(argv[1], "store_", 6) == 0)
+		return store_main(info, argc, argv);
 	return load_main(info, argc, argv);
 }

@@ -36,4 +36,7 @@ extern int	request_main(const char *info, int argc, char **argv);
 extern int	saga_sequence_main(const char *info, int argc, char **argv);
 extern int	saga_main(const char *info, int argc, char **argv);
 
+/* store_load.c: histories of stores and leases */
+extern int	store_main(const char *info, int argc, char **argv);
+
 #endif							/* MODES_H */

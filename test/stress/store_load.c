@@ -1,0 +1,165 @@
+/*
+ * store_load.c
+ *		Histories of stores and leases: many connections at once, and then the checker.
+ *
+ *	store_selftest		the checker alone, on histories that are good or bad on purpose
+ *	store_append		see append_load.c
+ *	store_histories		workers, calls (of each), keys, dump: calls under cancels, timeouts, lost
+ *						connections and lives of milliseconds
+ */
+#include "append.h"
+#include "store_load.h"
+
+#include <string.h>
+#include <time.h>
+
+const StoreRule store_rules[] = {
+	{.name = "history_plain"},
+	{.name = "history_access", .ttl = 30000, .access = true},
+	{.name = "history_create", .ttl = 25000, .fixed = true},
+	{.name = "history_leases", .leases = true},
+};
+
+static void
+set_up(StoreLoad *load)
+{
+	Conn		conn;
+
+	if (!conn_open(&conn, load->info, ""))
+		die("cannot connect: %s", conn.message);
+	conn_must(&conn, "DROP TABLE IF EXISTS history_plain, history_access, history_create,"
+			  " history_leases");
+	conn_must(&conn, "SELECT keep.create_store('history_plain'),"
+			  " keep.create_store('history_access', ttl => '30 ms', expire_after => 'access'),"
+			  " keep.create_store('history_create', ttl => '25 ms', expire_after => 'create'),"
+			  " keep.create_store('history_leases')");
+	conn_close(&conn);
+}
+
+/* Half of the keys are plain ones. */
+static void
+deal_keys(StoreLoad *load, int *rule_of)
+{
+	static const int deal[] = {0, 0, 3, 1, 0, 3, 0, 2};
+
+	for (int key = 0; key < load->keys; key++)
+		rule_of[key] = deal[key % lengthof(deal)];
+	load->rule_of = rule_of;
+}
+
+static void
+run(StoreLoad *load, StoreWorker *workers)
+{
+	Conn		conn;
+
+	for (int i = 0; i < load->workers; i++)
+	{
+		workers[i].load = load;
+		workers[i].number = i;
+		workers[i].random.state = load->seed * 1000 + i;
+		if (pthread_create(&workers[i].thread, NULL, store_worker, &workers[i]) != 0)
+			die("cannot start a thread");
+	}
+	for (int i = 0; i < load->workers; i++)
+		pthread_join(workers[i].thread, NULL);
+	if (!conn_open(&conn, load->info, ""))
+		die("cannot connect: %s", conn.message);
+	wait_for_others(&conn);
+	conn_close(&conn);
+	store_read_all(&workers[0]);
+}
+
+static void
+join_histories(History *history, StoreLoad *load, StoreWorker *workers)
+{
+	for (int i = 0; i < load->workers; i++)
+		history->count += workers[i].nops;
+	history->ops = allot(sizeof(StoreOp *) * history->count);
+	history->count = 0;
+	for (int i = 0; i < load->workers; i++)
+	{
+		memcpy(history->ops + history->count, workers[i].ops, sizeof(StoreOp *) * workers[i].nops);
+		history->count += workers[i].nops;
+	}
+	history->rules = store_rules;
+	history->rule_of = load->rule_of;
+	history->keys = load->keys;
+	history->findings.loud = true;
+}
+
+static void
+report(const History *history, StoreLoad *load, StoreWorker *workers, int64_t ran,
+	   int64_t checked)
+{
+	long		by_call[STORE_CALLS][SAIDS] = {{0}};
+	long		waits = 0;
+	long		conflicts = 0;
+	long		swept = 0;
+	long		answered = 0;
+
+	for (long i = 0; i < history->count; i++)
+		if (history->ops[i]->answered)
+		{
+			by_call[history->ops[i]->call][history->ops[i]->said]++;
+			answered++;
+		}
+	for (int i = 0; i < load->workers; i++)
+	{
+		waits += workers[i].waits;
+		conflicts += workers[i].conflicts;
+		swept += workers[i].swept;
+	}
+	for (int call = 0; call < STORE_CALLS; call++)
+	{
+		int			used = 0;
+		char		line[400] = "";
+
+		for (int said = 0; said < SAIDS; said++)
+			if (by_call[call][said] > 0)
+				used += snprintf(line + used, sizeof(line) - used, " %s %ld", said_name(said),
+								 by_call[call][said]);
+		if (used > 0)
+			printf("  %s:%s\n", store_call_name(call), line);
+	}
+	printf("%ld calls on %d keys, %ld answered, %ld cancelled or timed out, %ld conflicts, %ld"
+		   " unknown, %ld connections lost, %ld swept; in order: %ld writes and %ld looks, %ld"
+		   " unseen; ran %.1f s, checked %.1f s\n", history->count, history->keys, answered,
+		   waits, conflicts, history->unknown, atomic_load(&load->lost), swept, history->writes,
+		   history->looks, history->unseen, ran / 1e9, checked / 1e9);
+}
+
+int
+store_main(const char *info, int argc, char **argv)
+{
+	StoreLoad  *load = allot(sizeof(StoreLoad));
+	StoreWorker *workers = allot(sizeof(StoreWorker) * STORE_WORKERS);
+	History		history = {0};
+	int			rule_of[STORE_KEYS];
+	int64_t		start = ticks();
+	int64_t		ran;
+
+	if (strcmp(argv[1], "store_selftest") == 0)
+		return history_selftest() | append_selftest();
+	if (strcmp(argv[1], "store_append") == 0)
+		return append_main(info, argc, argv);
+	if (strcmp(argv[1], "store_histories") != 0)
+		die("unknown mode \"%s\"", argv[1]);
+	load->info = info;
+	load->seed = setting(argc, argv, "seed", 1);
+	load->workers = setting(argc, argv, "workers", 8);
+	load->calls = setting(argc, argv, "calls", 1000);
+	load->keys = setting(argc, argv, "keys", 16);
+	if (load->workers < 1 || load->workers > STORE_WORKERS || load->keys < 1 ||
+		load->keys > STORE_KEYS)
+		die("bad arguments");
+	atomic_store(&load->next_write, 1);
+	deal_keys(load, rule_of);
+	set_up(load);
+	run(load, workers);
+	ran = ticks() - start;
+	join_histories(&history, load, workers);
+	history.dump = setting(argc, argv, "dump", 0);
+	check_history(&history);
+	report(&history, load, workers, ran, ticks() - start - ran);
+	return complaints() > 0;
+}

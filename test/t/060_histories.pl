@@ -1,0 +1,48 @@
+# Histories of all functions of stores and leases: many connections at once, with calls that are cancelled,
+# time out or lose their connection, entries that live for milliseconds, transactions that roll back, and the
+# reaper beside. For each key there must be an order of all calls that explains every answer.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../stress";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use StressClient;
+use Test::More;
+
+my $client = StressClient::build();
+
+# The checker first: it must tell good histories from bad ones.
+my ($out, $err) = run_command([ $client, 'store_selftest', 'conninfo=' ]);
+note($out);
+is($err, '', 'every good and every bad history is judged right');
+like($out, qr/[1-9]\d bad histories/, 'there are many bad ones');
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', q{
+shared_preload_libraries = 'pg_keep'
+pg_keep.naptime = 100ms
+max_connections = 60
+deadlock_timeout = 20ms
+autovacuum_naptime = 1s
+});
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_keep');
+
+sub check
+{
+	my ($name, %settings) = @_;
+	$settings{calls} = StressClient::scaled($settings{calls});
+	StressClient::check($client, $name, $node, 'store_histories', %settings);
+	return;
+}
+
+check('16 keys', calls => 1200);
+check('2 hot keys', calls => 500, keys => 3);
+
+$node->stop;
+done_testing();
