@@ -201,7 +201,9 @@ account_from_values(AccountSet *set, Account *account, const Datum *values,
 	text	   *unit;
 	AccountRow *row;
 
-	keep_refuse_null(nulls[ACCOUNT_COL_UNIT]);
+	keep_refuse_null(nulls[ACCOUNT_COL_UNIT] || nulls[ACCOUNT_COL_DEBITS_POSTED] ||
+					 nulls[ACCOUNT_COL_CREDITS_POSTED] || nulls[ACCOUNT_COL_DEBITS_PENDING] ||
+					 nulls[ACCOUNT_COL_CREDITS_PENDING] || nulls[ACCOUNT_COL_VERSION]);
 	unit = DatumGetTextPP(values[ACCOUNT_COL_UNIT]);
 	if (!account->found)
 	{

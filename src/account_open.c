@@ -336,11 +336,21 @@ keep_open_account(PG_FUNCTION_ARGS)
 		/* it was there before, with as many shards or with less */
 		read_account(&call, false);
 		if (!call.account->found)
-			no_such_account(call.account->id);
+			keep_suppressed(call.work.ledger.accounts->relid, "account");
 		check_terms(call.account, unit, min, max, shards);
 	}
 	KEEP_FAULT("account: opened");
 	return answer(&call, fcinfo, false);
+}
+
+/* Write to all rows of the locked account. */
+static void
+write_account(AccountCall *call, AccountStatement statement, Datum *params, const char *nulls)
+{
+	KeepTable  *accounts = call->work.ledger.accounts;
+
+	if (keep_run(accounts, statement, params, nulls, false) != (uint64) call->account->nrows)
+		keep_suppressed(accounts->relid, "account");
 }
 
 /*
@@ -382,7 +392,7 @@ keep_set_account_limits(PG_FUNCTION_ARGS)
 	params[6] = PointerGetDatum(construct_md_array(elems, elem_nulls, 1, &two, &lower, INT8OID,
 												   sizeof(int64), FLOAT8PASSBYVAL,
 												   TYPALIGN_DOUBLE));
-	(void) keep_run(call.work.ledger.accounts, ACCOUNT_SET_LIMITS, params, nulls, false);
+	write_account(&call, ACCOUNT_SET_LIMITS, params, nulls);
 	KEEP_FAULT("account: limits set");
 	return answer(&call, fcinfo, false);
 }
@@ -405,7 +415,7 @@ keep_freeze_account(PG_FUNCTION_ARGS)
 	lock(&call);
 	params[0] = PointerGetDatum(call.account->id);
 	params[1] = PG_GETARG_DATUM(2);
-	(void) keep_run(call.work.ledger.accounts, ACCOUNT_FREEZE, params, NULL, false);
+	write_account(&call, ACCOUNT_FREEZE, params, NULL);
 	KEEP_FAULT("account: frozen");
 	return answer(&call, fcinfo, false);
 }

@@ -111,6 +111,8 @@ accounts_check_shape(Relation rel)
 	static const char *const key[] = {"id", "shard"};
 	const char *flaw = keep_shape_columns(rel, ledger_account_columns, ACCOUNT_NCOLS);
 
+	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		flaw = "It is unlogged: a crash would empty it.";
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on columns \"id\" and \"shard\".";
 	return flaw;
@@ -123,6 +125,8 @@ transfers_check_shape(Relation rel)
 	static const char *const key[] = {"id"};
 	const char *flaw = keep_shape_columns(rel, ledger_transfer_columns, TRANSFER_NCOLS);
 
+	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		flaw = "It is unlogged: a crash would empty it.";
 	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
 		flaw = "It has no primary key on column \"id\" alone.";
 	return flaw;

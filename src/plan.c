@@ -492,8 +492,9 @@ check_same_table(const KeepTable *table, SPIPlanPtr plan)
  *
  * read_only is for functions that are STABLE: the statement then sees what the
  * calling query sees; unless the table was altered since, as the call had to
- * wait for that, then what there is now.  Else it sees all that is committed (at READ COMMITTED)
- * and all that this transaction has written, also earlier in the same query.
+ * wait for that, then what there is now.  Else it sees all that is committed (at
+ * READ COMMITTED) and all that this transaction has written, also earlier in the
+ * same query.
  */
 uint64
 keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool read_only)

@@ -17,6 +17,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "pgstat.h"
@@ -70,17 +71,47 @@ keep_routine_check(Oid fn)
 		aclcheck_error(result, OBJECT_FUNCTION, get_func_name(fn));
 }
 
-/* Its name as it is kept, with schema and quoted; the argument goes unsaid. */
+/*
+ * Quote a name for keeping.  quote_identifier() will not do: what it quotes
+ * depends on quote_all_identifiers, and on the keywords of this version.
+ */
+static void
+append_identifier(StringInfo out, const char *name)
+{
+	size_t		plain = strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789");
+
+	if (name[plain] == '\0' && (*name < '0' || *name > '9'))
+	{
+		appendStringInfoString(out, name);
+		return;
+	}
+	appendStringInfoChar(out, '"');
+	for (; *name != '\0'; name++)
+	{
+		if (*name == '"')
+			appendStringInfoChar(out, '"');
+		appendStringInfoChar(out, *name);
+	}
+	appendStringInfoChar(out, '"');
+}
+
+/*
+ * Its name as it is kept, with schema and quoted, always in the same way; the
+ * argument goes unsaid.
+ */
 char *
 keep_routine_name(Oid fn)
 {
 	HeapTuple	tuple = routine_tuple(fn);
 	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
-	char	   *name = quote_qualified_identifier(get_namespace_name(form->pronamespace),
-												  NameStr(form->proname));
+	StringInfoData name;
 
+	initStringInfo(&name);
+	append_identifier(&name, get_namespace_name(form->pronamespace));
+	appendStringInfoChar(&name, '.');
+	append_identifier(&name, NameStr(form->proname));
 	ReleaseSysCache(tuple);
-	return name;
+	return name.data;
 }
 
 /* The name of its owner. */

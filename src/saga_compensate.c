@@ -525,7 +525,8 @@ keep_resume_saga(PG_FUNCTION_ARGS)
 	{
 		values[0] = PointerGetDatum(id);
 		values[1] = TimestampTzGetDatum(call.now);
-		(void) keep_run(call.steps, STEP_RESET, values, NULL, false);
+		if (keep_run(call.steps, STEP_RESET, values, NULL, false) == 0)
+			keep_suppressed(call.steps->relid, "step");
 		KEEP_FAULT("saga: attempts reset");
 		saga_turn_back(&call, &saga);
 	}

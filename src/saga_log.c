@@ -382,6 +382,7 @@ keep_allow_saga_function(PG_FUNCTION_ARGS)
 	SagaOptions *opt;
 	SagaFunction *function;
 	const char *name;
+	const char *flaw;
 	Oid			fn;
 
 	keep_arg_require(fcinfo, 0, "log");
@@ -391,6 +392,8 @@ keep_allow_saga_function(PG_FUNCTION_ARGS)
 	rel = keep_open_owned(PG_GETARG_OID(0));
 	if (!keep_catalog_find(PG_GETARG_OID(0), keep_saga_kind.name, &json))
 		keep_not_of_kind(PG_GETARG_OID(0), &keep_saga_kind, NULL);
+	if ((flaw = saga_check_shape(rel)) != NULL)
+		keep_not_of_kind(PG_GETARG_OID(0), &keep_saga_kind, flaw);
 	opt = saga_parse_options(rel, json);
 
 	fn = PG_GETARG_OID(1);

@@ -132,7 +132,8 @@ add_to_entry(const Pending *it)
 
 	LWLockAcquire(keep_preload_lock(), LW_SHARED);
 	entry = find_entry(it->relid, false);
-	if (entry == NULL)
+	/* that there is no room, and that this is known, needs no exclusive lock */
+	if (entry == NULL && !(counting->lost && hash_get_num_entries(shared) >= stat_tables))
 	{
 		LWLockRelease(keep_preload_lock());
 		LWLockAcquire(keep_preload_lock(), LW_EXCLUSIVE);

@@ -328,6 +328,7 @@ keep_set_store_option(PG_FUNCTION_ARGS)
 {
 	const char *option;
 	const char *value;
+	const char *flaw;
 	StoreOptions *opt;
 	Relation	rel;
 	Jsonb	   *json;
@@ -346,9 +347,12 @@ keep_set_store_option(PG_FUNCTION_ARGS)
 
 	if (strcmp(option, "persistence") == 0)
 	{
+		/* mends a sequence that ALTER TABLE has made unlogged, too: no other flaw matters */
 		set_persistence(rel, unlogged_option(value));
 		PG_RETURN_VOID();
 	}
+	if ((flaw = store_check_shape(rel)) != NULL)
+		keep_not_of_kind(relid, &keep_store_kind, flaw);
 	if (strcmp(option, "hash_keys") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -234,11 +234,11 @@ sub ledger
 			. " SELECT keep.transfer('$ledger', '{k}u', '{k}b', '{k}o', 50); COMMIT" ]);
 	# where there are shards, the rest is as without them
 	@calls = grep { $_->[0] =~ /^(open|set|transfer$|transfer,|post_transfer$|transfer_many)/ } @calls if $shards > 1;
-	# set_account_limits writes again what is there
+	# these write again what is there
 	(my $unversioned = $state) =~ s/ sum\(version\),//;
 	return map { {
 			name => "$_->[0] $label", setup => $_->[1], call => $_->[2],
-			state => $_->[0] eq 'set_account_limits' ? $unversioned : $state,
+			state => $_->[0] =~ /^(set_account|freeze)/ ? $unversioned : $state,
 			first => join('; ', grep { $_ } $first, $_->[3]) } } @calls;
 }
 
@@ -333,7 +333,9 @@ sub sagas
 		[ 'complete_saga', 'sagas', $three, "SELECT keep.complete_saga('sagas', '{k}')" ],
 		[ 'compensate_saga', 'sagas', $three, $back ],
 		[ 'compensate_saga, remote', 'sagas', "$three; " . $entered->('sagas') . '; ' . $leave->('sagas', 'true'), $back ],
-		[ 'compensate_saga, fails', 'sagas', "$start; " . $run->('sagas', 'a', 'fail'), $back ],
+		# not to be tried a second time when its rest is over
+		[ 'compensate_saga, fails', 'sagas', "$start; " . $run->('sagas', 'a', 'fail'), $back,
+			"$back WHERE (SELECT attempts FROM sagas_steps WHERE saga = '{k}') = 0" ],
 		[ 'run_compensations', 'sagas', $three, "CALL keep.run_compensations('sagas', '{k}')" ],
 		[ 'run_due_compensations', '{k}', $own, "CALL keep.run_due_compensations('{k}')", undef, $later ],
 		[ 'run_due_compensations, not now', '{k}', "$own; CREATE TRIGGER t BEFORE UPDATE ON {k} FOR EACH ROW EXECUTE FUNCTION refuse()",

@@ -3,11 +3,13 @@
  *		Many connections whose transactions read and append, at one level of isolation.
  *
  *	store_append	workers, txns (of each), level: 0 READ COMMITTED, 1 REPEATABLE READ,
- *					2 SERIALIZABLE
+ *					2 SERIALIZABLE; blind
  *
  * Under a key stands an object; each append adds a member whose name is a number of its own. READ
  * COMMITTED must keep out G0 and G1, REPEATABLE READ G-single as well, and G2 must be found there,
- * as nothing forbids it and many try; at SERIALIZABLE there must be none of them.
+ * as nothing forbids it and many try; at SERIALIZABLE there must be none of them. With blind=1
+ * there must be none at READ COMMITTED either: transactions then append without having read, or
+ * read all by one call of get_many.
  */
 #include "append.h"
 #include "store_load.h"
@@ -23,6 +25,7 @@ typedef struct AppendLoad
 {
 	StoreLoad	store;
 	int			level;
+	bool		blind;
 	long		txns;
 	atomic_int	next_id;
 	atomic_int	next_key;
@@ -107,21 +110,23 @@ read_key(AppendWorker *worker, AppendTxn *txn, int key, int64_t *version, char *
 	return true;
 }
 
-/* Read two keys by one call. */
+/* Read some keys by one call. */
 static bool
-read_two(AppendWorker *worker, AppendTxn *txn, int first, int second)
+read_many(AppendWorker *worker, AppendTxn *txn, const int *keys, int count)
 {
-	char		names[50];
+	char		names[200] = "{";
 	const char *params[] = {names};
 	PGresult   *result;
 
-	sprintf(names, "{k%d,k%d}", first, second);
+	for (int i = 0; i < count; i++)
+		sprintf(names + strlen(names), "%sk%d", i > 0 ? "," : "", keys[i]);
+	strcat(names, "}");
 	result = call(worker, "SELECT * FROM keep.get_many('history_append', $1)", 1, params);
 	if (result == NULL)
 		return false;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < count; i++)
 	{
-		AppendOp   *op = new_append_op(txn, i == 0 ? first : second, 0);
+		AppendOp   *op = new_append_op(txn, keys[i], 0);
 
 		for (int row = 0; row < PQntuples(result); row++)
 			if (atoi(PQgetvalue(result, row, 0) + 1) == op->key)
@@ -215,6 +220,30 @@ draw_slot(AppendWorker *worker)
 	return atomic_load(&worker->load->keys[draw_between(&worker->store.random, 0, SLOTS - 1)]);
 }
 
+/* All keys in use, or what has been used before them, by one call */
+static bool
+read_all(AppendWorker *worker, AppendTxn *txn)
+{
+	int			keys[SLOTS];
+
+	for (int slot = 0; slot < SLOTS; slot++)
+		keys[slot] = atomic_load(&worker->load->keys[slot]);
+	return read_many(worker, txn, keys, SLOTS);
+}
+
+static bool
+run_blindly(AppendWorker *worker, AppendTxn *txn)
+{
+	int			calls = draw_between(&worker->store.random, 1, SLOTS);
+	bool		good = true;
+
+	if (chance(&worker->store.random, 50))
+		return read_all(worker, txn);
+	for (int i = 0; i < calls && good; i++)
+		good = append_blindly(worker, txn, draw_slot(worker));
+	return good;
+}
+
 static bool
 run_ops(AppendWorker *worker, AppendTxn *txn)
 {
@@ -224,19 +253,20 @@ run_ops(AppendWorker *worker, AppendTxn *txn)
 	int64_t		version;
 	char		value[4000];
 
+	if (worker->load->blind)
+		return run_blindly(worker, txn);
 	for (int i = 0; i < calls && good; i++)
 	{
-		int			key = draw_slot(worker);
-		int			other = draw_slot(worker);
+		int			keys[2] = {draw_slot(worker), draw_slot(worker)};
 
 		if (chance(random, 35))
-			good = read_key(worker, txn, key, &version, value, sizeof(value));
-		else if (chance(random, 20) && other != key)
-			good = read_two(worker, txn, key, other);
+			good = read_key(worker, txn, keys[0], &version, value, sizeof(value));
+		else if (chance(random, 20) && keys[0] != keys[1])
+			good = read_many(worker, txn, keys, 2);
 		else if (chance(random, 60))
-			good = append_blindly(worker, txn, key);
+			good = append_blindly(worker, txn, keys[0]);
 		else
-			good = append_to_read(worker, txn, key);
+			good = append_to_read(worker, txn, keys[0]);
 	}
 	return good;
 }
@@ -302,11 +332,12 @@ run(AppendLoad *load, AppendWorker *workers)
 
 /* What the level forbids must not be there; what it allows, others rely on. */
 static void
-judge(const AppendHistory *history, int level)
+judge(const AppendHistory *history, int level, bool blind)
 {
 	for (int anomaly = 0; anomaly < ANOMALIES; anomaly++)
 	{
-		bool		allowed = (level < 2 && anomaly == G2) || (level < 1 && anomaly == G_SINGLE);
+		bool		allowed = !blind &&
+			((level < 2 && anomaly == G2) || (level < 1 && anomaly == G_SINGLE));
 
 		printf("%s%s %ld", anomaly > 0 ? ", " : "", anomaly_name(anomaly),
 			   history->found[anomaly]);
@@ -315,7 +346,7 @@ judge(const AppendHistory *history, int level)
 					 levels[level], history->first[anomaly]);
 	}
 	printf("\n");
-	if (level < 2 && history->found[G2] == 0)
+	if (level < 2 && !blind && history->found[G2] == 0)
 		complain("no G2 at %s: the check does not see it", levels[level]);
 }
 
@@ -335,6 +366,7 @@ append_main(const char *info, int argc, char **argv)
 	load->store.workers = setting(argc, argv, "workers", 8);
 	load->txns = setting(argc, argv, "txns", 300);
 	load->level = setting(argc, argv, "level", 2);
+	load->blind = setting(argc, argv, "blind", 0);
 	if (load->store.workers < 1 || load->store.workers > STORE_WORKERS || load->level < 0 ||
 		load->level > 2 || load->txns < 1)
 		die("bad arguments");
@@ -358,10 +390,11 @@ append_main(const char *info, int argc, char **argv)
 	history->keys = atomic_load(&load->next_key);
 	history->ids = atomic_load(&load->next_id);
 	check_appends(history);
-	printf("%s: %d transactions, %ld committed, %ld conflicts, %ld calls on %d keys, %ld"
-		   " connections lost, %ld dependencies; %.1f s\n", levels[load->level], history->count,
+	printf("%s%s: %d transactions, %ld committed, %ld conflicts, %ld calls on %d keys, %ld"
+		   " connections lost, %ld dependencies; %.1f s\n", levels[load->level],
+		   load->blind ? ", blindly" : "", history->count,
 		   committed, conflicts, ops, history->keys, atomic_load(&load->store.lost),
 		   history->edges, (ticks() - start) / 1e9);
-	judge(history, load->level);
+	judge(history, load->level, load->blind);
 	return complaints() > 0;
 }

@@ -61,6 +61,7 @@ typedef struct StoreRule
 {
 	const char *name;			/* of the store */
 	int64_t		ttl;			/* microseconds, 0: none */
+	int64_t		longest;		/* microseconds, 0: no limit */
 	bool		access;			/* touches renew it */
 	bool		fixed;			/* nothing does */
 	bool		leases;

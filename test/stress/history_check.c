@@ -213,6 +213,45 @@ check_key(History *history, int key, StoreOp **ops, int count)
 	free(k.made);
 }
 
+typedef struct Drawn
+{
+	int			rule;
+	int64_t		version;
+	const StoreOp *op;
+} Drawn;
+
+static int
+compare_drawn(const void *a, const void *b)
+{
+	const Drawn *left = a;
+	const Drawn *right = b;
+
+	if (left->rule != right->rule)
+		return left->rule < right->rule ? -1 : 1;
+	return left->version < right->version ? -1 : left->version > right->version;
+}
+
+/* A store gives no version to two writes, whatever their keys, committed or not. */
+static void
+check_versions(History *history)
+{
+	Drawn	   *drawn = allot(sizeof(Drawn) * history->count);
+	long		count = 0;
+
+	for (long i = 0; i < history->count; i++)
+		if (history->ops[i]->answered && (history->ops[i]->said == SAID_CREATED ||
+										  history->ops[i]->said == SAID_UPDATED))
+			drawn[count++] = (Drawn) {history->rule_of[history->ops[i]->key],
+									  history->ops[i]->version, history->ops[i]};
+	qsort(drawn, count, sizeof(Drawn), compare_drawn);
+	for (long i = 1; i < count; i++)
+		if (compare_drawn(&drawn[i - 1], &drawn[i]) == 0)
+			found(&history->findings, "a version was given twice: key %d, %s; key %d, %s",
+				  drawn[i - 1].op->key, show_op(drawn[i - 1].op), drawn[i].op->key,
+				  show_op(drawn[i].op));
+	free(drawn);
+}
+
 /* Check the whole history; what is wrong with it stands in its findings. */
 void
 check_history(History *history)
@@ -228,5 +267,6 @@ check_history(History *history)
 				ops[count++] = history->ops[i];
 		check_key(history, key, ops, count);
 	}
+	check_versions(history);
 	free(ops);
 }

@@ -169,6 +169,15 @@ writes_surely(const StoreOp *op)
 	}
 }
 
+/* No life is longer than the store allows, from its creation on. */
+static int64_t
+cap(const StoreRule *rule, int64_t created, int64_t expires)
+{
+	if (rule->longest == 0 || created == FOREVER || created + rule->longest > expires)
+		return expires;
+	return created + rule->longest;
+}
+
 /* May it have written? */
 bool
 may_write(const StoreRule *rule, const StoreOp *op)
@@ -176,8 +185,8 @@ may_write(const StoreRule *rule, const StoreOp *op)
 	int64_t		ttl = op->ttl ? op->ttl : rule->access ? rule->ttl : 0;
 
 	if (op->call == DO_GET_AND_TOUCH)
-		return op->said == SAID_ENTRY && ttl > 0 && op->expires >= op->from + ttl &&
-			op->expires <= op->to + ttl;
+		return op->said == SAID_ENTRY && ttl > 0 && op->expires <= op->to + ttl &&
+			op->expires >= cap(rule, op->created, op->from + ttl);
 	return writes_surely(op) || op->said == SAID_PERSISTED || op->said == SAID_ACQUIRED;
 }
 
@@ -205,10 +214,10 @@ state_said(const StoreOp *op)
 
 /* Set the end of a life: ttl from the time of the call on; 0: never. */
 static void
-live_for(State *state, const StoreOp *op, int64_t ttl)
+live_for(const StoreRule *rule, State *state, const StoreOp *op, int64_t ttl)
 {
-	state->expires_low = ttl ? op->from + ttl : FOREVER;
-	state->expires_high = ttl ? op->to + ttl : FOREVER;
+	state->expires_low = cap(rule, state->created_low, ttl ? op->from + ttl : FOREVER);
+	state->expires_high = cap(rule, state->created_high, ttl ? op->to + ttl : FOREVER);
 }
 
 static bool
@@ -221,9 +230,9 @@ predict_created(const StoreRule *rule, const State *before, const StoreOp *op, S
 	after->value = op->value;
 	if (op->call == DO_INCREMENT)
 		after->value = (StoreValue) {.has = HAS_N, .n = op->by};
-	live_for(after, op, op->ttl ? op->ttl : rule->ttl);
 	after->created_low = after->updated_low = op->from;
 	after->created_high = after->updated_high = op->to;
+	live_for(rule, after, op, op->ttl ? op->ttl : rule->ttl);
 	return true;
 }
 
@@ -264,7 +273,7 @@ predict_updated(const StoreRule *rule, const State *before, const StoreOp *op, S
 	else
 		after->value = op->value;
 	if (!rule->fixed && (put || ttl > 0))
-		live_for(after, op, ttl);
+		live_for(rule, after, op, ttl);
 	after->updated_low = op->from;
 	after->updated_high = op->to;
 	return true;
@@ -279,7 +288,7 @@ predict_touched(const StoreRule *rule, const State *before, const StoreOp *op, S
 	if (!may_live(before, op) || ttl == 0 ||
 		(op->call == DO_ACQUIRE && !same_value(&before->value, &op->value)))
 		return false;
-	live_for(after, op, ttl);
+	live_for(rule, after, op, ttl);
 	if (after->expires_high <= before->expires_low)
 		return false;
 	return op->ttl > 0 || after->expires_high - before->expires_low >= ttl / 10;
@@ -292,7 +301,7 @@ surely_due(const StoreRule *rule, const State *state, const StoreOp *op)
 	if (state->expires_high == FOREVER)
 		return false;
 	if (op->ttl > 0)
-		return op->from + op->ttl > state->expires_high;
+		return cap(rule, state->created_low, op->from + op->ttl) > state->expires_high;
 	return rule->access && op->from + rule->ttl - state->expires_high >= rule->ttl / 10;
 }
 
@@ -345,10 +354,10 @@ predict(const StoreRule *rule, const State *before, const StoreOp *op, Said how,
 		case SAID_TOUCHED:
 			return predict_touched(rule, before, op, after);
 		case SAID_PERSISTED:
-			live_for(after, op, 0);
+			live_for(rule, after, op, 0);
 			return may_live(before, op);
 		case SAID_RENEWED:
-			live_for(after, op, op->ttl);
+			live_for(rule, after, op, op->ttl);
 			return held;
 		case SAID_DELETED:
 		case SAID_RELEASED:

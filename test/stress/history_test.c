@@ -23,7 +23,7 @@
 
 enum
 {
-	PLAIN, ACCESS, CREATE, LEASES
+	PLAIN, ACCESS, CREATE, LEASES, CAPPED
 };
 
 typedef struct Case
@@ -36,7 +36,8 @@ typedef struct Case
 
 static const StoreRule rules[] = {
 	{.name = "plain"}, {.name = "access", .ttl = 10000, .access = true},
-	{.name = "create", .ttl = 10000, .fixed = true}, {.name = "leases", .leases = true}
+	{.name = "create", .ttl = 10000, .fixed = true}, {.name = "leases", .leases = true},
+	{.name = "capped", .longest = 20000}
 };
 
 static const Case cases[] = {
@@ -103,6 +104,16 @@ static const Case cases[] = {
 		"1 0-5 acquire ttl=50 : ?", "1 6-7 acquire ttl=2 : acquired v=4 e=53",
 		"2 8-9 acquire ttl=5 : taken o=1 e=53"}},
 
+	{"no longer than the longest life", CAPPED, true, {
+		"1 0-1 put w=1 : created v=1 w=1 e=20.5", "1 2-3 put w=2 ttl=5 : updated v=2 w=2 e=7.5",
+		"1 4-5 persist : persisted v=2 w=2 e=20.5", "1 6-7 touch ttl=50 : fresh v=2 w=2 e=20.5",
+		"1 8-9 put w=3 : updated v=3 w=3 e=20.5", "1 21-22 get : nothing"}},
+
+	{"longer than the longest life", CAPPED, false, {
+		"1 0-1 put w=1 : created v=1 w=1 e=20.5",
+		"1 2-3 put w=2 ttl=50 : updated v=2 w=2 e=52.5"}},
+	{"the longest life begins anew", CAPPED, false, {
+		"1 0-1 put w=1 : created v=1 w=1 e=20.5", "1 2-3 put w=2 : updated v=2 w=2 e=22.5"}},
 	{"an old entry is read", PLAIN, false, {
 		"1 0-1 put w=1 : created v=1 w=1", "1 2-3 put w=2 : updated v=2 w=2",
 		"2 4-5 get_entry : entry v=1 w=1"}},

@@ -37,7 +37,7 @@
  *	store_append
  *				many connections; transactions of reads and appends have an order, if their
  *				level promises one: workers, txns (of each), level (0 READ COMMITTED, 1, 2
- *				SERIALIZABLE)
+ *				SERIALIZABLE), blind
  *
  * seed=number repeats a run, as far as other connections do not interfere. Status 1: an answer or
  * an effect was wrong; 2: something else went wrong.

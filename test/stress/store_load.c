@@ -18,6 +18,7 @@ const StoreRule store_rules[] = {
 	{.name = "history_access", .ttl = 30000, .access = true},
 	{.name = "history_create", .ttl = 25000, .fixed = true},
 	{.name = "history_leases", .leases = true},
+	{.name = "history_capped", .longest = 60000},
 };
 
 static void
@@ -28,19 +29,20 @@ set_up(StoreLoad *load)
 	if (!conn_open(&conn, load->info, ""))
 		die("cannot connect: %s", conn.message);
 	conn_must(&conn, "DROP TABLE IF EXISTS history_plain, history_access, history_create,"
-			  " history_leases");
+			  " history_leases, history_capped");
 	conn_must(&conn, "SELECT keep.create_store('history_plain'),"
 			  " keep.create_store('history_access', ttl => '30 ms', expire_after => 'access'),"
 			  " keep.create_store('history_create', ttl => '25 ms', expire_after => 'create'),"
-			  " keep.create_store('history_leases')");
+			  " keep.create_store('history_leases'),"
+			  " keep.create_store('history_capped', max_lifetime => '60 ms', hash_keys => true)");
 	conn_close(&conn);
 }
 
-/* Half of the keys are plain ones. */
+/* The first ones are the hot ones. */
 static void
 deal_keys(StoreLoad *load, int *rule_of)
 {
-	static const int deal[] = {0, 0, 3, 1, 0, 3, 0, 2};
+	static const int deal[] = {0, 0, 3, 1, 4, 3, 0, 2};
 
 	for (int key = 0; key < load->keys; key++)
 		rule_of[key] = deal[key % lengthof(deal)];

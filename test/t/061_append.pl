@@ -27,6 +27,9 @@ foreach my $level (0 .. 2)
 	StressClient::check($client, $levels[$level], $node, 'store_append',
 		level => $level, txns => StressClient::scaled($txns[$level]));
 }
+# What is read by one call is what was there at one time, also at READ COMMITTED.
+StressClient::check($client, 'get_many reads all keys at one time', $node, 'store_append',
+	level => 0, blind => 1, txns => StressClient::scaled(250));
 
 $node->stop;
 done_testing();
