@@ -23,6 +23,21 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+/*
+ * An invariant does not hold (27000).  It is the rows that are not what they
+ * were: a trigger of the call's own may have changed them under it, or somebody
+ * has written to them by plain SQL.
+ */
+void
+ledger_check_failed(const char *condition)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("ledger invariant violated: %s", condition),
+			 errhint("A trigger may have changed the rows under the call; "
+					 "keep.verify_ledger() tells whether they are sound.")));
+}
+
 /* An empty set in the current memory context. */
 void
 account_set_init(AccountSet *set, int expected)

@@ -22,11 +22,13 @@
  */
 #define LEDGER_NULL			PG_INT64_MIN
 
+pg_noreturn extern void ledger_check_failed(const char *condition);
+
 /* An invariant of the ledger; checked in every build, as money depends on it. */
 #define LEDGER_CHECK(condition) \
 	do { \
 		if (unlikely(!(condition))) \
-			elog(ERROR, "ledger invariant violated: %s", #condition); \
+			ledger_check_failed(#condition); \
 	} while (0)
 
 typedef struct Counters

@@ -1,6 +1,7 @@
 /*
  * arg.c
- *		Arguments of SQL functions: required ones, lifetimes, arrays.
+ *		What SQL functions check first: may they write?  Required arguments, lifetimes,
+ *		arrays.
  *
  * pg_keep's functions are not STRICT: a NULL where a value is needed is a
  * mistake in the request and says so, instead of doing nothing in silence.
@@ -11,6 +12,7 @@
 #include "clock.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/timestamp.h"
 
@@ -111,6 +113,18 @@ keep_arg_vector(FunctionCallInfo fcinfo, int argno, const char *name)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must be a one-dimensional array", name)));
 	return array;
+}
+
+/*
+ * Refuse to write in a read-only transaction and on a standby (25006), and
+ * beneath a function that is wrongly labelled PARALLEL SAFE (25000): the
+ * executor would notice some writes only when it is too late for a good answer.
+ */
+void
+keep_require_write(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
 }
 
 /*

@@ -1,6 +1,7 @@
 /*
  * arg.h
- *		Arguments of SQL functions: required ones, lifetimes, arrays.
+ *		What SQL functions check first: may they write?  Required arguments, lifetimes,
+ *		arrays.
  */
 #ifndef KEEP_ARG_H
 #define KEEP_ARG_H
@@ -11,6 +12,7 @@
 #include "fmgr.h"
 #include "utils/array.h"
 
+extern void keep_require_write(const char *function);
 extern void keep_arg_require(FunctionCallInfo fcinfo, int argno, const char *name);
 extern const Interval *keep_arg_span(FunctionCallInfo fcinfo, int argno, const char *name);
 extern int64 keep_arg_amount(FunctionCallInfo fcinfo, int argno, int64 none);

@@ -66,7 +66,7 @@ keep_register(PG_FUNCTION_ARGS)
 	keep_arg_require(fcinfo, 0, "relation");
 	keep_arg_require(fcinfo, 1, "kind");
 	keep_arg_require(fcinfo, 2, "options");
-	PreventCommandIfReadOnly("keep.register()");
+	keep_require_write("keep.register()");
 
 	kind = kind_argument(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	options = PG_GETARG_JSONB_P(2);

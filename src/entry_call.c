@@ -15,7 +15,6 @@
 #include "access/htup_details.h"
 #include "common/sha2.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -37,7 +36,7 @@ entry_open_store(EntryCall *call, FunctionCallInfo fcinfo, bool write,
 {
 	keep_arg_require(fcinfo, 0, "store");
 	if (write)
-		PreventCommandIfReadOnly(function);
+		keep_require_write(function);
 
 	call->caller = CurrentMemoryContext;
 	call->given = NULL;

@@ -8,7 +8,6 @@
 #include "ledger_path.h"
 
 #include "executor/spi.h"
-#include "miscadmin.h"
 
 /* stands for a transfer that is there but not for this user to see */
 TransferRow ledger_hidden;
@@ -22,7 +21,7 @@ ledger_begin(LedgerWork *work, FunctionCallInfo fcinfo, const char *function,
 			 AclMode accounts, AclMode transfers)
 {
 	keep_arg_require(fcinfo, 0, "ledger");
-	PreventCommandIfReadOnly(function);
+	keep_require_write(function);
 	memset(work, 0, sizeof(LedgerWork));
 	work->caller = CurrentMemoryContext;
 	if (SPI_connect() != SPI_OK_CONNECT)

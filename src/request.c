@@ -45,7 +45,7 @@ request_open(RequestCall *call, FunctionCallInfo fcinfo, const char *function, A
 {
 	keep_arg_require(fcinfo, 0, "log");
 	call->key = keep_arg_name(fcinfo, 1, "key", MAX_KEY_BYTES);
-	PreventCommandIfReadOnly(function);
+	keep_require_write(function);
 	call->caller = CurrentMemoryContext;
 	SPI_connect();
 	call->table = keep_table_open(PG_GETARG_OID(0), &keep_request_kind, RowExclusiveLock);

@@ -46,7 +46,7 @@ saga_begin(SagaCall *call, FunctionCallInfo fcinfo, const char *function,
 		   AclMode sagas, AclMode steps)
 {
 	keep_arg_require(fcinfo, 0, "log");
-	PreventCommandIfReadOnly(function);
+	keep_require_write(function);
 	call->relid = PG_GETARG_OID(0);
 	call->caller = CurrentMemoryContext;
 	SPI_connect();

@@ -265,7 +265,7 @@ begin_transaction(SagaCall *call, const char *procedure)
 {
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	PreventCommandIfReadOnly(procedure);
+	keep_require_write(procedure);
 	if (GetUserId() != call->user)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),

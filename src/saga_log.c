@@ -21,7 +21,6 @@
 #include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -388,7 +387,7 @@ keep_allow_saga_function(PG_FUNCTION_ARGS)
 	keep_arg_require(fcinfo, 0, "log");
 	keep_arg_require(fcinfo, 1, "fn");
 	keep_arg_require(fcinfo, 2, "allowed");
-	PreventCommandIfReadOnly("keep.allow_saga_function()");
+	keep_require_write("keep.allow_saga_function()");
 	rel = keep_open_owned(PG_GETARG_OID(0));
 	if (!keep_catalog_find(PG_GETARG_OID(0), keep_saga_kind.name, &json))
 		keep_not_of_kind(PG_GETARG_OID(0), &keep_saga_kind, NULL);

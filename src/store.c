@@ -16,7 +16,6 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -336,7 +335,7 @@ keep_set_store_option(PG_FUNCTION_ARGS)
 
 	keep_arg_require(fcinfo, 0, "store");
 	keep_arg_require(fcinfo, 1, "option");
-	PreventCommandIfReadOnly("keep.set_store_option()");
+	keep_require_write("keep.set_store_option()");
 	relid = PG_GETARG_OID(0);
 	option = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	value = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));

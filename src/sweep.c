@@ -171,7 +171,7 @@ keep_sweep(FunctionCallInfo fcinfo, const KeepSweep *sweep)
 	uint64		moved;
 
 	batch = keep_arg_count(fcinfo, 1, "batch");
-	PreventCommandIfReadOnly(sweep->function);
+	keep_require_write(sweep->function);
 	SPI_connect();
 	if (PG_ARGISNULL(0))
 		deleted = sweep_all(sweep, batch);
