@@ -185,7 +185,7 @@ SELECT name, m[1] || ' ' || m[2] AS "without its schema" FROM script,
     '|EXECUTE\s+FUNCTION|COMMENT\s+ON\s+(?:TABLE|TYPE|FUNCTION|PROCEDURE|VIEW|COLUMN|INDEX)|ON\s+FUNCTION|(?:SELECT|INSERT)\s+ON|FROM|JOIN|RETURNS|SETOF)\s+([^\s;]+)', 'g') m
 WHERE m[2] !~ '^(keep|pg_catalog)\.' AND m[2] NOT IN ('SETOF', 'PUBLIC', '(');
 -- Every function that is called, and every type that is named, is qualified (CVE-2018-1058).
-SELECT name, m[1] AS "call without a schema" FROM script, regexp_matches(code, '([^\s(,]*[a-z_]+)\s*\(', 'g') m
+SELECT name, m[1] AS "call without a schema" FROM script, regexp_matches(regexp_replace(code, '\mAS\s+\w+\s*\(', '', 'g'), '([^\s(,]*[a-z_]+)\s*\(', 'g') m
 WHERE m[1] !~ '^(keep|pg_catalog)\.[a-z_]+$' AND m[1] !~ '^[A-Z]+$';
 SELECT name, m[1] AS "type without a schema" FROM script,
     regexp_matches(code, '[^.\w](text|jsonb?|bigint|int[248]?|integer|smallint|bool|boolean|timestamptz|timestamp|interval|name|oid|reg\w+|void|record|trigger|event_trigger|bytea)(?:\[\])?\s*(?:[,=;)]|NOT\s)', 'g') m
