@@ -12,7 +12,8 @@ BEGIN
 	FOR statement IN
 		SELECT pg_catalog.format('REVOKE ALL ON %s FROM %s', o.name, a.grantee::pg_catalog.regrole)
 		FROM (
-				SELECT pg_catalog.format('TABLE %s', c.oid::pg_catalog.regclass), c.relowner, c.relacl
+				SELECT pg_catalog.format('TABLE %s', c.oid::pg_catalog.regclass) AS name,
+					c.relowner AS owner, c.relacl AS acl
 				FROM pg_catalog.pg_class AS c
 				WHERE c.oid OPERATOR(pg_catalog.=) ANY (ARRAY[
 					'keep.relation', 'keep.stat_stores', 'keep.stat_ledgers',
@@ -28,7 +29,7 @@ BEGIN
 				SELECT 'SCHEMA keep', n.nspowner, n.nspacl
 				FROM pg_catalog.pg_namespace AS n
 				WHERE n.oid OPERATOR(pg_catalog.=) 'keep'::pg_catalog.regnamespace
-			) AS o (name, owner, acl),
+			) AS o,
 			pg_catalog.aclexplode(o.acl) AS a
 		WHERE a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
 			AND a.grantee OPERATOR(pg_catalog.<>) o.owner

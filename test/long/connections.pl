@@ -146,7 +146,7 @@ my $control = "to_jsonb(repeat(chr(1), $big))";			# as text it has six times the
 foreach my $call (
 	[ 'a request', "SELECT state FROM keep.begin_request('once', 'big', $control)" ],
 	[ 'arguments of a call', "SELECT replayed FROM keep.call_once('once', 'big too', 'echo(jsonb)', $control)" ],
-	[ 'arguments of a step', "SELECT keep.begin_saga('trips', 'big'), status FROM keep.run_step('trips', 'big', 'a', 'effect(jsonb)', jsonb_build_object('id', 'big', 'x', $control))" ],
+	[ 'arguments of a step', "SELECT keep.begin_saga('trips', 'big'); SELECT status FROM keep.run_step('trips', 'big', 'a', 'effect(jsonb)', jsonb_build_object('id', 'big', 'x', $control))" ],
 	[ 'the value of a put', "SELECT status FROM keep.put('things', 'control', $control)" ],
 	[ 'metadata', "SELECT status FROM keep.transfer('money', 'big', 'outside', 'account 1', 1, metadata => $control)" ])
 {

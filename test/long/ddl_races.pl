@@ -123,6 +123,55 @@ sub set_log_level
 	return;
 }
 
+# A table that ALTER TABLE writes anew looks empty to older snapshots. Nobody is told so.
+$node->safe_psql('postgres', q{
+	SELECT keep.put('things', 'there', '1'), keep.transfer('money', 'there', 'outside', 'account 0', 5),
+		keep.call_once('once', 'there', 'echo(jsonb)', '1'), keep.begin_saga('trips', 'there', '30 days');
+	SELECT keep.run_step('trips', 'there', 'a', 'echo(jsonb)', '1') FROM keep.allow_saga_function('trips', 'echo(jsonb)') });
+my $rewrite = 'ALTER TABLE %s ADD COLUMN extra text DEFAULT random()::text';
+my @calls = (
+	[ 'things', "keep.get('things', 'there')", '1' ],
+	[ 'things', "(SELECT status FROM keep.merge('things', 'there', '1'))", 'updated' ],
+	[ 'things', "(SELECT status FROM keep.put_if_absent('things', 'there', '1'))", 'exists' ],
+	[ 'things', "(SELECT count(*) FROM keep.get_many('things', '{there,nowhere}'))", '1' ],
+	[ 'money', "(SELECT balance > 0 FROM keep.balance('money', 'account 0'))", 't' ],
+	[ 'money', "(SELECT status || replayed FROM keep.transfer('money', 'there', 'outside', 'account 0', 5))", 'postedtrue' ],
+	[ 'money', "(SELECT status FROM keep.transfer('money', 'new %d', 'outside', 'account 0', 5))", 'posted' ],
+	[ 'money_transfers', "(SELECT bool_and(ok) FROM keep.verify_ledger('money'))", 't' ],
+	[ 'once', "(SELECT replayed FROM keep.call_once('once', 'there', 'echo(jsonb)', '1'))", 't' ],
+	[ 'trips', "(SELECT status || replayed FROM keep.run_step('trips', 'there', 'a', 'echo(jsonb)', '1'))", 'donetrue' ],
+	[ 'trips_steps', "(SELECT state FROM keep.begin_saga('trips', 'there', '30 days'))", 'running' ]);
+my $number = 0;
+
+$node->safe_psql('postgres', $_) foreach 'ALTER SYSTEM SET pg_keep.reaper = off', 'SELECT pg_reload_conf()';
+foreach my $call (@calls)
+{
+	my ($table, $sql, $answer) = @$call;
+	my $alter = sprintf($rewrite, $table);
+	my $query = sprintf($sql, ++$number);
+
+	# the snapshot stands still: 40001
+	local $ENV{PGHOST} = $node->host;
+	local $ENV{PGPORT} = $node->port;
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nBEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT 1;\n"
+		  . "\\! psql -XAtqc '$alter' postgres\nSELECT $query;\nCOMMIT;");
+	like($err, qr/ERROR: +40001/, "an older snapshot, $table written anew: $query") or diag("$out$err");
+	$node->safe_psql('postgres', "ALTER TABLE $table DROP COLUMN extra");
+
+	# who waits for the table sees what is in it then
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe("BEGIN; $alter");
+	my ($got, $error) = ('', '');
+	my $waiter = IPC::Run::start([ 'psql', '-XAtqc', 'SELECT ' . sprintf($sql, ++$number), 'postgres' ], '>', \$got, '2>', \$error);
+	$node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted");
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	$waiter->finish;
+	is($got . $error, "$answer\n", "who waited for $table: $query");
+	$node->safe_psql('postgres', "ALTER TABLE $table DROP COLUMN extra");
+}
+$node->safe_psql('postgres', $_) foreach 'ALTER SYSTEM RESET pg_keep.reaper', 'SELECT pg_reload_conf()';
+
 srand($StressClient::seed);
 note("STRESS_SEED=$StressClient::seed repeats the draws of this run");
 
