@@ -17,6 +17,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(keep_verify_ledger);
 
@@ -171,6 +172,7 @@ keep_verify_ledger(PG_FUNCTION_ARGS)
 	Ledger		ledger;
 	char	   *accounts;
 	char	   *transfers;
+	bool		now;
 
 	keep_arg_require(fcinfo, 0, "ledger");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
@@ -178,6 +180,9 @@ keep_verify_ledger(PG_FUNCTION_ARGS)
 	ledger_open(&ledger, PG_GETARG_OID(0), AccessShareLock);
 	accounts = qualified_name(ledger.accounts->relid);
 	transfers = qualified_name(ledger.transfers->relid);
+	now = keep_altered_since_query(ledger.accounts) || keep_altered_since_query(ledger.transfers);
+	if (now)
+		PushActiveSnapshot(GetLatestSnapshot());
 	for (size_t i = 0; i < lengthof(rules); i++)
 	{
 		Datum		values[3];
@@ -194,6 +199,8 @@ keep_verify_ledger(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		SPI_freetuptable(SPI_tuptable);
 	}
+	if (now)
+		PopActiveSnapshot();
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -218,6 +218,13 @@ altered_since(const KeepTable *table, Snapshot snapshot)
 		XidInMVCCSnapshot(table->altered_by, snapshot);
 }
 
+/* The same of the query's own: then only a newer one shows what is in the table. */
+bool
+keep_altered_since_query(const KeepTable *table)
+{
+	return !IsInParallelMode() && altered_since(table, GetActiveSnapshot());
+}
+
 /* At REPEATABLE READ and above, refuse (40001) a table that was altered since. */
 static KeepTable *
 as_snapshot_has_it(KeepTable *table)
@@ -501,8 +508,7 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 {
 	SPIPlanPtr	plan = table->plans[statement];
 	int			result;
-	bool		now = read_only && !IsInParallelMode() &&
-		altered_since(table, GetActiveSnapshot());
+	bool		now = read_only && keep_altered_since_query(table);
 
 	if (is_stale(table))
 		check_again(table);

@@ -152,7 +152,7 @@ sub try_sql
 	return defined $status && $status == 0 ? $out : '';
 }
 
-# Tables and functions; in the tablespace, if one is named.
+# Makes tables and functions.
 sub setup_load
 {
 	my ($node) = @_;

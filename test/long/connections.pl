@@ -12,7 +12,6 @@ use PostgreSQL::Test::Utils;
 use RetryLoad;
 use StressClient;
 use Test::More;
-use Time::HiRes qw(usleep);
 
 note("STRESS_SEED=$StressClient::seed repeats the draws of this run");
 
@@ -146,7 +145,7 @@ my $control = "to_jsonb(repeat(chr(1), $big))";			# as text it has six times the
 foreach my $call (
 	[ 'a request', "SELECT state FROM keep.begin_request('once', 'big', $control)" ],
 	[ 'arguments of a call', "SELECT replayed FROM keep.call_once('once', 'big too', 'echo(jsonb)', $control)" ],
-	[ 'arguments of a step', "SELECT keep.begin_saga('trips', 'big'); SELECT status FROM keep.run_step('trips', 'big', 'a', 'effect(jsonb)', jsonb_build_object('id', 'big', 'x', $control))" ],
+	[ 'arguments of a step', "SELECT keep.begin_saga('trips', 'big'); SELECT status FROM keep.run_step('trips', 'big', 'a', 'effect(jsonb)', jsonb_build_object('id', 'big', 'what', 'big', 'x', $control))" ],
 	[ 'the value of a put', "SELECT status FROM keep.put('things', 'control', $control)" ],
 	[ 'metadata', "SELECT status FROM keep.transfer('money', 'big', 'outside', 'account 1', 1, metadata => $control)" ])
 {
@@ -154,6 +153,7 @@ foreach my $call (
 	my $state = state_of($node, $sql);
 	like($state, qr/^(none|54000|53200)$/, "$what of 200 MB, which as text would be more than 1 GB: $state");
 }
+is(state_of($node, "SELECT keep.complete_saga('trips', 'big')"), 'none', 'the saga can be completed');
 is(state_of($node, "SELECT count(*) FROM keep.get_many('things', ARRAY['big', 'control', 'big' || 1])"), 'none', 'several of these values at once');
 is_sound($node, 'sizes');
 

@@ -170,7 +170,8 @@ foreach my $call (@calls)
 	is($got . $error, "$answer\n", "who waited for $table: $query");
 	$node->safe_psql('postgres', "ALTER TABLE $table DROP COLUMN extra");
 }
-$node->safe_psql('postgres', $_) foreach 'ALTER SYSTEM RESET pg_keep.reaper', 'SELECT pg_reload_conf()';
+$node->safe_psql('postgres', $_) foreach "SELECT keep.complete_saga('trips', 'there')", 'ALTER SYSTEM RESET pg_keep.reaper',
+  'SELECT pg_reload_conf()';
 
 srand($StressClient::seed);
 note("STRESS_SEED=$StressClient::seed repeats the draws of this run");

@@ -55,6 +55,12 @@ SELECT status, value FROM keep.compare_and_swap('s', 'k', (SELECT version FROM s
 SELECT count(*) > 10 AS calls, max(n) AS deepest FROM depth;
 SELECT key, value FROM s ORDER BY key;
 SELECT options FROM keep.relation WHERE table_name = 's' AND schema_name = 'public';
+-- a ledger whose transfers are given to another owner, and back
+SELECT (keep.balance('l', 'a')).unit;
+ALTER TABLE l_transfers OWNER TO regress_keep_other;
+SELECT test.code($$SELECT keep.balance('l', 'a')$$);
+ALTER TABLE l_transfers OWNER TO CURRENT_USER;
+SELECT test.code($$SELECT keep.balance('l', 'a')$$);
 DROP TABLE s, l, l_transfers, r, g, g_steps, depth;
 DROP SCHEMA before CASCADE;
 DROP FUNCTION change_it();

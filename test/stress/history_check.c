@@ -130,7 +130,8 @@ place_events(KeyHistory *k, Event *events, Event **ended, const int64_t *begun)
 		}
 		high = last_before(begun, k->nsteps, event->comp);
 		for (event->place = low; event->place <= high; event->place++)
-			if (fits(k->rule, state_at(k, event->place), event->look->op))
+			if (fits_since(k->rule, state_at(k, event->place),
+						   event->place > 0 ? k->steps[event->place - 1].inv : 0, event->look->op))
 				break;
 		if (event->place <= high)
 			continue;

@@ -447,3 +447,34 @@ fits(const StoreRule *rule, const State *before, const StoreOp *op)
 			return predict(rule, before, op, op->said, &after) && agrees(&after, op);
 	}
 }
+
+/* Does the answer say that the entry was live when the call met it? */
+static bool
+says_live(const StoreOp *op)
+{
+	switch (op->said)
+	{
+		case SAID_NOTHING:
+		case SAID_ABSENT:
+		case SAID_CREATED:
+		case SAID_ACQUIRED:
+		case SAID_LOCKED:
+		case SAID_REFUSED:
+			return false;
+		default:
+			return op->call != DO_HOLD;
+	}
+}
+
+/*
+ * The same of a state that was not there before "inv". A call that has waited for it must not go
+ * by what the time was when it began.
+ */
+bool
+fits_since(const StoreRule *rule, const State *before, int64_t inv, const StoreOp *op)
+{
+	if (inv > op->inv && says_live(op) &&
+		before->expires_high <= op->from + (inv - op->inv) / 1000 - CLOCKS_APART)
+		return false;
+	return fits(rule, before, op);
+}

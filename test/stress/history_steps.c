@@ -28,7 +28,7 @@ typedef struct Own
 	bool		sure;
 	bool		version;		/* is its own */
 	State		state;
-	const StoreOp   *first;
+	const StoreOp *first;
 } Own;
 
 static void
@@ -128,7 +128,7 @@ collect_txn(KeyHistory *k, StoreOp **ops, int count)
 	Txn		   *txn = ops[0]->txn;
 	Own			own = {0};
 	Own			saved = {0};
-	const StoreOp   *assert = NULL;
+	const StoreOp *assert = NULL;
 	int			part = 0;
 	bool		undone = false;
 
@@ -225,12 +225,10 @@ find_version(KeyHistory *k, int count, int64_t version)
 }
 
 static bool
-is_step(KeyHistory *k, int from, int to, const StoreOp *op)
+is_state_of(const Step *step, const StoreOp *op)
 {
-	for (int i = from; i < to && k->steps[i].state.version == op->version; i++)
-		if (k->steps[i].state.there && k->steps[i].state.expires_low == op->expires)
-			return true;
-	return false;
+	return step->state.there && step->state.version == op->version &&
+		step->state.expires_low == op->expires;
 }
 
 /* The unknown call on a lease that may have given it this end */
@@ -239,7 +237,7 @@ unknown_of_lease(KeyHistory *k, const StoreOp *op)
 {
 	for (int i = 0; i < k->nunknown; i++)
 	{
-		const StoreOp   *u = k->unknown[i].op;
+		const StoreOp *u = k->unknown[i].op;
 
 		if (op->expires >= u->from + u->ttl && op->expires <= u->to + u->ttl &&
 			((u->call == DO_ACQUIRE && same_value(&u->value, &op->answer)) ||
@@ -249,12 +247,14 @@ unknown_of_lease(KeyHistory *k, const StoreOp *op)
 	return NULL;
 }
 
-/* Somebody has seen this entry: if no known call has written it, an unknown one has. */
+/*
+ * Somebody has seen this entry, at "comp" at the latest: if no known call has written it, an
+ * unknown one has, which had begun by then.
+ */
 static void
-account_for(KeyHistory *k, int known, const StoreOp *op)
+account_for(KeyHistory *k, int known, const StoreOp *op, int64_t comp)
 {
-	const StoreOp   *u = NULL;
-	int			at;
+	const StoreOp *u = NULL;
 
 	if (!tells_of_entry(k, op))
 		return;
@@ -265,12 +265,17 @@ account_for(KeyHistory *k, int known, const StoreOp *op)
 				  k->key, show_op(op));
 			return;
 		}
-	at = find_version(k, known, op->version);
-	if (is_step(k, at, known, op) || is_step(k, known, k->nsteps, op))
-		return;
-	for (int i = known; i < k->nsteps; i++)
-		if (is_step(k, i, i + 1, op))
+	for (int i = find_version(k, known, op->version);
+		 i < known && k->steps[i].state.version == op->version; i++)
+		if (is_state_of(&k->steps[i], op))
 			return;
+	for (int i = known; i < k->nsteps; i++)
+		if (is_state_of(&k->steps[i], op))
+		{
+			if (comp < k->steps[i].comp)
+				k->steps[i].comp = comp;
+			return;
+		}
 	if (k->rule->leases)
 		u = unknown_of_lease(k, op);
 	if (k->rule->leases ? u == NULL : k->nunknown == 0)
@@ -285,7 +290,7 @@ account_for(KeyHistory *k, int known, const StoreOp *op)
 			.expires_low = op->expires, .expires_high = op->expires, .created_high = FOREVER,
 			.updated_high = FOREVER
 		},
-		.inv = u ? u->inv : 0
+		.inv = u ? u->inv : 0, .comp = comp
 	};
 }
 
@@ -335,9 +340,9 @@ order_steps(KeyHistory *k)
 	merge_steps(k);
 	known = k->nsteps;
 	for (int i = 0; i < looks; i++)
-		account_for(k, known, k->looks[i].op);
+		account_for(k, known, k->looks[i].op, k->looks[i].comp);
 	for (int i = 0; i < known; i++)
-		account_for(k, known, k->steps[i].first);
+		account_for(k, known, k->steps[i].first, k->steps[i].comp);
 	sort_steps(k);
 }
 
@@ -378,10 +383,20 @@ blur_age(State *state, const StoreOp *op, const State *before)
 		state->created_high = op->to;
 }
 
+/* Can the unknown call have happened after the step before this one, and by the time of it? */
+static bool
+in_time(const KeyHistory *k, const StoreOp *op, int at)
+{
+	return (at == 0 || op->comp >= k->steps[at - 1].inv) &&
+		(at == k->nsteps || op->inv <= k->steps[at].comp);
+}
+
 /* Take an unknown call for the one that wrote what was seen. */
 static bool
-resolve(KeyHistory *k, const State *before, Step *target)
+resolve(KeyHistory *k, int at, const State *before)
 {
+	Step	   *target = &k->steps[at];
+
 	for (int i = 0; i < k->nunknown; i++)
 		for (int w = 0; w < lengthof(writes) && !k->unknown[i].used; w++)
 		{
@@ -393,7 +408,8 @@ resolve(KeyHistory *k, const State *before, Step *target)
 			op.version = target->state.version;
 			op.answer = target->state.value;
 			op.expires = target->state.expires_low;
-			if (!predict(k->rule, before, &op, writes[w], &after) || !agrees(&after, &op))
+			if (!in_time(k, &op, at) || !predict(k->rule, before, &op, writes[w], &after) ||
+				!agrees(&after, &op))
 				continue;
 			k->unknown[i].used = true;
 			k->made[k->nmade] = op;
@@ -417,8 +433,9 @@ follows(KeyHistory *k, int at, const State *before, int depth)
 {
 	Step	   *target = &k->steps[at];
 
-	if (target->first != NULL ? fits(k->rule, before, target->first) :
-		resolve(k, before, target))
+	if (target->first != NULL ?
+		fits_since(k->rule, before, at > 0 ? k->steps[at - 1].inv : 0, target->first) :
+		resolve(k, at, before))
 		return true;
 	for (int i = 0; i < k->nunknown && depth > 0; i++)
 		for (int w = 0; w < lengthof(writes); w++)
@@ -426,8 +443,7 @@ follows(KeyHistory *k, int at, const State *before, int depth)
 			Unknown    *unknown = &k->unknown[i];
 			State		between;
 
-			if (unknown->used || (target->first && unknown->op->inv > target->comp) ||
-				(at > 0 && unknown->op->comp < k->steps[at - 1].inv) ||
+			if (unknown->used || !in_time(k, unknown->op, at) ||
 				!predict(k->rule, before, unknown->op, writes[w], &between))
 				continue;
 			unknown->used = true;
@@ -470,7 +486,7 @@ chain_steps(KeyHistory *k)
 {
 	for (int i = 0; i < k->nsteps; i++)
 	{
-		const StoreOp   *first;
+		const StoreOp *first;
 		int			n = k->nsteps;
 
 		if (!follows(k, i, i > 0 ? &k->steps[i - 1].state : &nothing, MOST_ASSUMED))
@@ -523,12 +539,11 @@ assume_step(KeyHistory *k, const Look *look, int low, int high)
 		for (int at = low; at <= high && !k->unknown[i].used; at++)
 			for (int w = 0; w < lengthof(writes); w++)
 			{
-				const StoreOp   *op = k->unknown[i].op;
+				const StoreOp *op = k->unknown[i].op;
 				const State *before = at > 0 ? &k->steps[at - 1].state : &nothing;
 				State		after;
 
-				if (op->inv > look->comp || (at > 0 && op->comp < k->steps[at - 1].inv) ||
-					(at < k->nsteps && op->inv > k->steps[at].comp) ||
+				if (op->inv > look->comp || !in_time(k, op, at) ||
 					!predict(k->rule, before, op, writes[w], &after) ||
 					!fits(k->rule, &after, look->op) ||
 					(at < k->nsteps && !can_follow(k, &after, &k->steps[at])))

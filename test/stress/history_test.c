@@ -109,6 +109,15 @@ static const Case cases[] = {
 		"1 4-5 persist : persisted v=2 w=2 e=20.5", "1 6-7 touch ttl=50 : fresh v=2 w=2 e=20.5",
 		"1 8-9 put w=3 : updated v=3 w=3 e=20.5", "1 21-22 get : nothing"}},
 
+	{"waits for a row that then still lives", PLAIN, true, {
+		"1 0-1 put w=1 ttl=20 : created v=1 w=1 e=20.5",
+		"1 2-3 merge w=2 tx=1 : updated v=2 w=2 e=20.5",
+		"2 4-31 delete : deleted v=2 w=2 e=20.5", "tx=1 10-11 commit"}},
+
+	{"waits for a row that is over by then", PLAIN, false, {
+		"1 0-1 put w=1 ttl=20 : created v=1 w=1 e=20.5",
+		"1 2-3 merge w=2 tx=1 : updated v=2 w=2 e=20.5",
+		"2 4-31 delete : deleted v=2 w=2 e=20.5", "tx=1 29-30 commit"}},
 	{"longer than the longest life", CAPPED, false, {
 		"1 0-1 put w=1 : created v=1 w=1 e=20.5",
 		"1 2-3 put w=2 ttl=50 : updated v=2 w=2 e=52.5"}},

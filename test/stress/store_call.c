@@ -188,7 +188,7 @@ add_owner(Parameters *params, int worker)
 static void
 make_parameters(Parameters *params, StoreWorker *worker, StoreOp **ops, int count)
 {
-	const StoreOp   *op = ops[0];
+	const StoreOp *op = ops[0];
 	char		key[24];
 
 	memset(params, 0, sizeof(*params));
@@ -423,7 +423,7 @@ store_reconnect(StoreWorker *worker)
 	int			old = atomic_load(&worker->load->pids[worker->number]);
 
 	atomic_fetch_add(&worker->load->lost, old != 0);
-	for (int try = 0; try < 6000; try++)
+	for (int try = 0; try < 60000; try++)
 	{
 		PGresult   *result = NULL;
 		char		pid[24];

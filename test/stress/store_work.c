@@ -26,7 +26,7 @@ static const Weight entry_calls[] = {
 };
 
 static const Weight lease_calls[] = {
-	{DO_GET, 3}, {DO_GET_ENTRY, 8}, {DO_GET_MANY, 3}, {DO_WAIT_FOR, 2}, {DO_DELETE, 3},
+	{DO_GET, 3}, {DO_GET_ENTRY, 8}, {DO_GET_MANY, 3}, {DO_WAIT_FOR, 2}, {DO_DELETE, 6},
 	{DO_ACQUIRE, 36}, {DO_RENEW, 15}, {DO_RELEASE, 14}, {DO_ASSERT, 15}, {DO_EXPIRE, 1}
 };
 
@@ -209,7 +209,7 @@ allowed(StoreWorker *worker, StoreCall call, int key)
 {
 	if (worker->txn == NULL)
 		return true;
-	if (worker->soft[key] || call == DO_EXPIRE)
+	if (call == DO_EXPIRE)
 		return false;
 	if (call == DO_GET_AND_TOUCH || call == DO_ACQUIRE)
 		worker->soft[key] = true;
@@ -223,13 +223,13 @@ one_call(StoreWorker *worker, int key, Accident accident)
 	StoreCall	call;
 	int			count = 1;
 
+	if (worker->txn != NULL && worker->soft[key])
+		return true;
 	do
 		call = of_leases(worker, key) ?
 			draw_call(&worker->random, lease_calls, lengthof(lease_calls)) :
 			draw_call(&worker->random, entry_calls, lengthof(entry_calls));
-	while (!allowed(worker, call, key) && !worker->soft[key]);
-	if (worker->txn != NULL && worker->soft[key] && call != DO_GET_AND_TOUCH && call != DO_ACQUIRE)
-		return true;
+	while (!allowed(worker, call, key));
 	ops[0] = new_op(worker, call, key);
 	fill_op(worker, ops[0]);
 	if (takes_many(call))
@@ -323,7 +323,7 @@ run_calls(StoreWorker *worker)
 static Fate
 look_up_fate(StoreWorker *worker, int64_t xid)
 {
-	for (int try = 0; try < 1000; try++)
+	for (int try = 0; try < 10000; try++)
 	{
 		char		text[24];
 		const char *params[] = {text};
@@ -381,10 +381,23 @@ store_commit(StoreWorker *worker, Txn *txn)
 		txn->fate = look_up_fate(worker, xid);
 }
 
+/* As a holder works: first make sure that the lease is still held, then write elsewhere. */
+static bool
+assert_first(StoreWorker *worker, int lease)
+{
+	StoreOp    *op = new_op(worker, DO_ASSERT, lease);
+
+	op->expected = worker->tokens[lease];
+	worker->soft[lease] = true;
+	return store_call(worker, &op, 1, NO_ACCIDENT);
+}
+
+/* A transaction; "lease" is one that it asserts first, or -1. */
 static void
-one_txn(StoreWorker *worker)
+one_txn(StoreWorker *worker, int lease)
 {
 	Txn		   *txn = allot(sizeof(Txn));
+	bool		good;
 
 	txn->repeatable = chance(&worker->random, 15);
 	if (!conn_do(&worker->conn, "BEGIN ISOLATION LEVEL %s",
@@ -395,7 +408,10 @@ one_txn(StoreWorker *worker)
 	}
 	worker->txn = txn;
 	memset(worker->soft, 0, sizeof(worker->soft));
-	if (run_calls(worker) && chance(&worker->random, 75))
+	good = (lease < 0 || assert_first(worker, lease)) && run_calls(worker);
+	if (good && lease >= 0)
+		usleep(draw_between(&worker->random, 0, 3000));
+	if (good && chance(&worker->random, 75))
 		store_commit(worker, txn);
 	else
 	{
@@ -407,6 +423,21 @@ one_txn(StoreWorker *worker)
 	txn->end_comp = ticks();
 	worker->part = 0;
 	worker->txn = NULL;
+}
+
+/* Take a lease, and work under it for longer than it may last. */
+static void
+work_under_lease(StoreWorker *worker)
+{
+	int			key = draw_key(worker);
+	StoreOp    *op;
+
+	if (!of_leases(worker, key))
+		return;
+	op = new_op(worker, DO_ACQUIRE, key);
+	fill_op(worker, op);
+	if (store_call(worker, &op, 1, NO_ACCIDENT) && op->said == SAID_ACQUIRED)
+		one_txn(worker, key);
 }
 
 /* No transaction must be left open, and no connection lost. */
@@ -435,7 +466,9 @@ store_worker(void *arg)
 		else if (draw_between(&worker->random, 0, 999) < 3)
 			terminate(worker);
 		else if (chance(&worker->random, 25))
-			one_txn(worker);
+			one_txn(worker, -1);
+		else if (chance(&worker->random, 15))
+			work_under_lease(worker);
 		else
 			one_call(worker, draw_key(worker), draw_accident(worker));
 	}

@@ -166,7 +166,7 @@ unlike(join('', grep { !/bob ran/ } split(/^/m, end_of_log($node, $start))), qr/
 # == 2. Planted in eve's tables. What is run notes as whom, and what it could do.
 postgres(q{CREATE SCHEMA eve AUTHORIZATION eve; GRANT USAGE ON SCHEMA eve TO PUBLIC; GRANT CONNECT, TEMP ON DATABASE postgres TO eve});
 my $prepare = q{
-	CREATE TABLE eve.log (what text, who name, session name, could text, at timestamptz DEFAULT clock_timestamp());
+	CREATE TABLE eve.log (what text, who name, session name, could text, path text DEFAULT current_setting('search_path'));
 	GRANT INSERT ON eve.log TO PUBLIC;
 	-- to become more; and to leave something behind for who comes after
 	CREATE FUNCTION eve.attempts() RETURNS text[] LANGUAGE sql AS $$ SELECT ARRAY['ALTER ROLE eve SUPERUSER', 'GRANT boss TO eve', 'SET ROLE boss',
@@ -193,7 +193,7 @@ my $prepare = q{
 			END;
 		END LOOP;
 		-- settings, which must be as they were afterwards
-		PERFORM set_config('search_path', 'eve', false), set_config('work_mem', '4321', false), set_config('eve.mark', 'left behind', false),
+		PERFORM set_config('work_mem', '4321', false), set_config('eve.mark', 'left behind', false),
 			set_config('statement_timeout', '0', false), set_config('DateStyle', 'German', false);
 		INSERT INTO eve.log (what, who, session, could) VALUES (note.what, current_user, session_user, substr(could, 3));
 		PERFORM set_config('eve.inside', '', true);
@@ -250,6 +250,7 @@ sub noted
 {
 	my ($name, @least) = @_;
 	is(postgres('SELECT DISTINCT who, could FROM eve.log'), 'eve|', "$name: as eve, and it could do nothing more");
+	is(postgres("SELECT DISTINCT path FROM eve.log"), 'pg_catalog, pg_temp', "$name: in a path that is nobody's") if $name !~ /persistence/;
 	my %ran = map { $_ => 1 } split(/\n/, postgres('SELECT DISTINCT what FROM eve.log'));
 	is(join(', ', grep { !$ran{$_} } @least), '', "$name: it did run") or diag(join(', ', sort keys %ran));
 	is(postgres("SELECT to_regclass('pg_temp.left_behind') IS NULL, rolsuper FROM pg_roles WHERE rolname = 'eve'"), 't|f', "$name: eve is who she was");
