@@ -294,7 +294,9 @@ account_for(KeyHistory *k, int known, const StoreOp *op, int64_t comp)
 	};
 }
 
-/* Of two that say to have left the same state, the other one has only met it. */
+/*
+ * Of two that say to have left the same state, the one that was committed later has only met it.
+ */
 static void
 merge_steps(KeyHistory *k)
 {
@@ -317,7 +319,7 @@ merge_steps(KeyHistory *k)
 		if (k->steps[j].sure && step->sure)
 			found(&k->history->findings, "key %d: the same version twice: %s; and %s", k->key,
 				  show_op(k->steps[j].first), show_op(step->first));
-		if (step->sure || (!k->steps[j].sure && step->first->inv < k->steps[j].first->inv))
+		if (step->sure || (!k->steps[j].sure && step->inv < k->steps[j].inv))
 		{
 			Step		other = k->steps[j];
 

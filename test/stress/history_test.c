@@ -109,6 +109,10 @@ static const Case cases[] = {
 		"1 4-5 persist : persisted v=2 w=2 e=20.5", "1 6-7 touch ttl=50 : fresh v=2 w=2 e=20.5",
 		"1 8-9 put w=3 : updated v=3 w=3 e=20.5", "1 21-22 get : nothing"}},
 
+	{"persisted, and persisted again while waiting", PLAIN, true, {
+		"1 0-1 put w=1 ttl=20 : created v=1 w=1 e=20.5",
+		"2 2-5 persist tx=1 : persisted v=1 w=1", "3 3-4 persist : persisted v=1 w=1",
+		"4 6-7 get_entry : entry v=1 w=1", "tx=1 8-9 commit"}},
 	{"waits for a row that then still lives", PLAIN, true, {
 		"1 0-1 put w=1 ttl=20 : created v=1 w=1 e=20.5",
 		"1 2-3 merge w=2 tx=1 : updated v=2 w=2 e=20.5",

@@ -285,7 +285,7 @@ request_send(RequestWorker *worker, RequestFact fact)
 	PQclear(result);
 	strcpy(fact.error, result ? "" : worker->conn.state);
 	if (result == NULL && (worker->conn.pg == NULL || PQstatus(worker->conn.pg) != CONNECTION_OK ||
-						   strncmp(fact.error, "57P0", 4) == 0))
+						   strcmp(fact.error, "08006") == 0 || strncmp(fact.error, "57P0", 4) == 0))
 	{
 		if (fact.accident != DROP && !worker->load->phase->crash)
 			complain("worker %d: connection lost: %s", worker->number, worker->conn.message);
