@@ -130,6 +130,13 @@ may_be_absent(const State *state, const StoreOp *op)
 	return !state->there || state->expires_low <= op->to;
 }
 
+/* Of an entry that nobody saw the version is not known. */
+static bool
+may_be_version(const State *state, int64_t version)
+{
+	return state->hidden ? version > state->version : version == state->version;
+}
+
 static bool
 within(int64_t number, int64_t low, int64_t high)
 {
@@ -144,7 +151,7 @@ same_entry(const State *state, const StoreOp *op)
 		return false;
 	if (op->call == DO_GET)
 		return true;
-	if (state->hidden ? op->version <= state->version : op->version != state->version)
+	if (!may_be_version(state, op->version))
 		return false;
 	return op->expires >= state->expires_low && op->expires <= state->expires_high &&
 		within(op->created, state->created_low, state->created_high) &&
@@ -260,7 +267,7 @@ predict_updated(const StoreRule *rule, const State *before, const StoreOp *op, S
 	if (!may_live(before, op))
 		return false;
 	if ((op->call == DO_SWAP || op->call == DO_MERGE) && op->expected != ANY_VERSION &&
-		(before->hidden || op->expected != before->version))
+		!may_be_version(before, op->expected))
 		return false;
 	after->hidden = true;
 	if (op->call == DO_MERGE)
@@ -340,7 +347,7 @@ bool
 predict(const StoreRule *rule, const State *before, const StoreOp *op, Said how, State *after)
 {
 	bool		held = may_live(before, op) &&
-		(op->expected == ANY_VERSION || (!before->hidden && op->expected == before->version));
+		(op->expected == ANY_VERSION || may_be_version(before, op->expected));
 
 	*after = *before;
 	if (!can_say(op->call, op->expected, how))
@@ -412,7 +419,7 @@ bool
 fits(const StoreRule *rule, const State *before, const StoreOp *op)
 {
 	bool		same = may_live(before, op) && same_entry(before, op);
-	bool		expected = before->there && !before->hidden && before->version == op->expected;
+	bool		expected = before->there && may_be_version(before, op->expected);
 	State		after;
 
 	switch (op->said)
@@ -442,7 +449,7 @@ fits(const StoreRule *rule, const State *before, const StoreOp *op)
 		case SAID_PASSED:
 			return op->call == DO_HOLD ? expected : expected && may_live(before, op);
 		case SAID_REFUSED:
-			return !expected || may_be_absent(before, op);
+			return !expected || before->hidden || may_be_absent(before, op);
 		default:
 			return predict(rule, before, op, op->said, &after) && agrees(&after, op);
 	}
