@@ -34,6 +34,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -203,30 +204,48 @@ lock_row(Relation catalog, HeapTuple row)
 	return newest;
 }
 
+/* The name of a table's schema as it is stored, or NULL: the syscache may lag behind. */
+static char *
+schema_as_stored(Oid relid)
+{
+	Relation	rel = table_open(NamespaceRelationId, AccessShareLock);
+	char	   *name = NULL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	ScanKeyInit(&key, Anum_pg_namespace_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(get_rel_namespace(relid)));
+	scan = systable_beginscan(rel, NamespaceOidIndexId, true, NULL, 1, &key);
+	if (HeapTupleIsValid(row = systable_getnext(scan)))
+		name = pstrdup(NameStr(((Form_pg_namespace) GETSTRUCT(row))->nspname));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return name;
+}
+
 /*
- * The row of a table that the caller has locked, or NULL.  ALTER SCHEMA ...
- * RENAME does not wait for that lock: a row that was read while the schema's
- * name changed may be another table's.
+ * The row of a table that the caller has locked, or NULL, and its names.  ALTER
+ * SCHEMA ... RENAME does not wait for that lock: a row that was read while the
+ * schema's name changed may be another table's.
  */
 static HeapTuple
-row_as_named(Relation catalog, Oid relid)
+row_as_named(Relation catalog, Oid relid, char **schema, char **table)
 {
 	HeapTuple	row;
-	char	   *schema;
 	char	   *schema_now;
 
 	do
 	{
-		char	   *table = get_rel_name(relid);
-
 		CHECK_FOR_INTERRUPTS();
-		schema = get_namespace_name(get_rel_namespace(relid));
-		if (table == NULL || schema == NULL)
+		*table = get_rel_name(relid);
+		*schema = schema_as_stored(relid);
+		if (*table == NULL || *schema == NULL)
 			return NULL;
-		row = row_of(catalog, relid, schema, table);
+		row = row_of(catalog, relid, *schema, *table);
 		AcceptInvalidationMessages();
-		schema_now = get_namespace_name(get_rel_namespace(relid));
-	} while (schema_now == NULL || strcmp(schema_now, schema) != 0);
+		schema_now = schema_as_stored(relid);
+	} while (schema_now == NULL || strcmp(schema_now, *schema) != 0);
 	return row;
 }
 
@@ -241,11 +260,13 @@ keep_catalog_find(Oid relid, const char *kind, Jsonb **options)
 {
 	Relation	catalog = catalog_open(AccessShareLock);
 	HeapTuple	row;
+	char	   *schema;
+	char	   *table;
 	bool		found = false;
 
 	if (catalog == NULL)
 		return false;
-	row = row_as_named(catalog, relid);
+	row = row_as_named(catalog, relid, &schema, &table);
 	if (HeapTupleIsValid(row))
 	{
 		Datum	   *values;
@@ -267,8 +288,8 @@ keep_catalog_find(Oid relid, const char *kind, Jsonb **options)
 void
 keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 {
-	char	   *table = get_rel_name(relid);
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+	char	   *table;
+	char	   *schema;
 	Relation	catalog = catalog_open(RowExclusiveLock);
 	Datum	   *values;
 	bool	   *nulls;
@@ -279,7 +300,7 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 	if (catalog == NULL)
 		elog(ERROR, "catalog of extension pg_keep is missing");
 
-	old = row_of(catalog, relid, schema, table);
+	old = row_as_named(catalog, relid, &schema, &table);
 	if (HeapTupleIsValid(old))
 	{
 		old = lock_row(catalog, old);
@@ -290,7 +311,7 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 	memset(nulls, false, sizeof(bool) * KEEP_RELATION_NATTS);
 	if (old == NULL || named_table(values) != relid)
 	{
-		schema = get_namespace_name(get_rel_namespace(relid));
+		schema = schema_as_stored(relid);
 		table = get_rel_name(relid);
 		namestrcpy(&names[0], schema);
 		namestrcpy(&names[1], table);
@@ -353,7 +374,7 @@ follow_row(Relation catalog, HeapTuple row)
 		return false;
 	relid = DatumGetObjectId(values[KEEP_RELATION_RELID - 1]);
 	table = get_rel_name(relid);
-	schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+	schema = table ? schema_as_stored(relid) : NULL;
 	if (schema == NULL || (row = lock_row(catalog, row)) == NULL)
 		return false;
 
@@ -364,7 +385,7 @@ follow_row(Relation catalog, HeapTuple row)
 		return false;
 	relid = DatumGetObjectId(values[KEEP_RELATION_RELID - 1]);
 	table = get_rel_name(relid);
-	schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+	schema = table ? schema_as_stored(relid) : NULL;
 	if (schema == NULL)
 		return false;
 

@@ -172,7 +172,7 @@ keep_verify_ledger(PG_FUNCTION_ARGS)
 	Ledger		ledger;
 	char	   *accounts;
 	char	   *transfers;
-	bool		now;
+	bool		newer;
 
 	keep_arg_require(fcinfo, 0, "ledger");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
@@ -180,9 +180,8 @@ keep_verify_ledger(PG_FUNCTION_ARGS)
 	ledger_open(&ledger, PG_GETARG_OID(0), AccessShareLock);
 	accounts = qualified_name(ledger.accounts->relid);
 	transfers = qualified_name(ledger.transfers->relid);
-	now = keep_altered_since_query(ledger.accounts) || keep_altered_since_query(ledger.transfers);
-	if (now)
-		PushActiveSnapshot(GetLatestSnapshot());
+	newer = keep_push_newer_snapshot(ledger.accounts) ||
+		keep_push_newer_snapshot(ledger.transfers);
 	for (size_t i = 0; i < lengthof(rules); i++)
 	{
 		Datum		values[3];
@@ -199,7 +198,7 @@ keep_verify_ledger(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		SPI_freetuptable(SPI_tuptable);
 	}
-	if (now)
+	if (newer)
 		PopActiveSnapshot();
 	SPI_finish();
 	return (Datum) 0;

@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "plan.h"
+#include "shape.h"
 #include "textmap.h"
 
 #include "access/relation.h"
@@ -38,6 +39,7 @@ typedef struct TableEntry
 {
 	Oid			relid;			/* hash key; must be first */
 	bool		valid;			/* false: to be made anew before use */
+	uint32		sequence;		/* hash value of what it draws from; 0: nothing */
 	KeepTable  *table;			/* or NULL */
 } TableEntry;
 
@@ -80,14 +82,27 @@ invalidate_tables(Datum arg, Oid relid)
 		entry->valid = false;
 }
 
-/*
- * Syscache callback: a renamed schema changes the text of statements, an altered
- * sequence what it may be used for.
- */
+/* Syscache callback: a renamed schema changes the text of statements. */
 static void
 invalidate_all(Datum arg, int cacheid, uint32 hashvalue)
 {
 	invalidate_tables(arg, InvalidOid);
+}
+
+/* Syscache callback: a sequence was altered, and may not rise one by one any more. */
+static void
+invalidate_sequence(Datum arg, int cacheid, uint32 hashvalue)
+{
+	HASH_SEQ_STATUS scan;
+	TableEntry *entry;
+
+	hash_seq_init(&scan, tables);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		if (entry->sequence != 0 && (hashvalue == 0 || hashvalue == entry->sequence))
+		{
+			entry->valid = false;
+			any_invalid = true;
+		}
 }
 
 static void
@@ -179,7 +194,7 @@ keep_plan_init(void)
 	tables = hash_create("pg_keep tables", 32, &ctl, HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(invalidate_tables, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_all, (Datum) 0);
-	CacheRegisterSyscacheCallback(SEQRELID, invalidate_all, (Datum) 0);
+	CacheRegisterSyscacheCallback(SEQRELID, invalidate_sequence, (Datum) 0);
 	RegisterXactCallback(free_retired, NULL);
 }
 
@@ -218,11 +233,14 @@ altered_since(const KeepTable *table, Snapshot snapshot)
 		XidInMVCCSnapshot(table->altered_by, snapshot);
 }
 
-/* The same of the query's own: then only a newer one shows what is in the table. */
-bool
-keep_altered_since_query(const KeepTable *table)
+pg_noreturn static void
+refuse_altered(const KeepTable *table)
 {
-	return !IsInParallelMode() && altered_since(table, GetActiveSnapshot());
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent change of table \"%s\"",
+					get_rel_name(table->relid)),
+			 errhint("The transaction might succeed if retried.")));
 }
 
 /* At REPEATABLE READ and above, refuse (40001) a table that was altered since. */
@@ -231,12 +249,40 @@ as_snapshot_has_it(KeepTable *table)
 {
 	if (table != NULL && IsolationUsesXactSnapshot() &&
 		altered_since(table, GetTransactionSnapshot()))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent change of table \"%s\"",
-						get_rel_name(table->relid)),
-				 errhint("The transaction might succeed if retried.")));
+		refuse_altered(table);
 	return table;
+}
+
+/*
+ * Where a table was altered since the query's own snapshot was taken, push one
+ * that shows what is in it now, for the caller to pop; was it?  Beneath a
+ * parallel plan there can be no other snapshot: raises 40001.
+ */
+bool
+keep_push_newer_snapshot(const KeepTable *table)
+{
+	if (likely(!altered_since(table, GetActiveSnapshot())))
+		return false;
+	if (IsInParallelMode())
+		refuse_altered(table);
+	PushActiveSnapshot(GetLatestSnapshot());
+	return true;
+}
+
+/* The hash value in the syscache of the sequence that a table draws from, or 0. */
+static uint32
+sequence_of(Relation rel)
+{
+	static const char *const columns[] = {"version", "token"};
+
+	for (size_t i = 0; i < lengthof(columns); i++)
+	{
+		Oid			sequence = keep_shape_column_sequence(rel, columns[i]);
+
+		if (OidIsValid(sequence))
+			return GetSysCacheHashValue1(SEQRELID, ObjectIdGetDatum(sequence));
+	}
+	return 0;
 }
 
 /*
@@ -259,6 +305,7 @@ fill_entry(TableEntry *entry, const KeepKind *kind, const char **flaw)
 	/* first: an invalidation while we look must count */
 	catalog_relid = keep_catalog_relid();
 	entry->valid = true;
+	entry->sequence = sequence_of(rel);
 	if (!keep_catalog_find(entry->relid, kind->name, &options) ||
 		(*flaw = flaw_of(rel, kind)) != NULL)
 	{
@@ -309,7 +356,10 @@ keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const ch
 		return NULL;
 	entry = hash_search(tables, &relid, HASH_ENTER, &found);
 	if (!found)
+	{
 		entry->table = NULL;
+		entry->sequence = 0;
+	}
 	empty_entry(entry);
 	any_invalid = true;
 	fill_entry(entry, kind, flaw);
@@ -508,7 +558,7 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 {
 	SPIPlanPtr	plan = table->plans[statement];
 	int			result;
-	bool		now = read_only && keep_altered_since_query(table);
+	bool		newer;
 
 	if (is_stale(table))
 		check_again(table);
@@ -517,10 +567,9 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 	if (!is_planned(plan))
 		make_plan(plan);
 
-	if (now)
-		PushActiveSnapshot(GetLatestSnapshot());
+	newer = read_only && keep_push_newer_snapshot(table);
 	result = SPI_execute_plan(plan, values, nulls, read_only, 0);
-	if (now)
+	if (newer)
 		PopActiveSnapshot();
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
@@ -563,7 +612,6 @@ bool
 keep_returned(int column, const text *key)
 {
 	bool		isnull;
-
 	Datum		value;
 
 	if (SPI_processed == 0)

@@ -60,7 +60,7 @@ extern void keep_plan_init(void);
 extern KeepTable *keep_table_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode);
 extern KeepTable *keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode,
 									  const char **flaw);
-extern bool keep_altered_since_query(const KeepTable *table);
+extern bool keep_push_newer_snapshot(const KeepTable *table);
 extern void keep_table_forget(const KeepTable *table);
 extern uint64 keep_run(KeepTable *table, int statement, Datum *values, const char *nulls,
 					   bool read_only);

@@ -516,6 +516,8 @@ keep_resume_saga(PG_FUNCTION_ARGS)
 {
 	SagaCall	call;
 	Saga		saga;
+	SagaStep	next;
+	uint64		reset;
 	text	   *id = keep_arg_name(fcinfo, 1, "saga", SAGA_MAX_NAME);
 	Datum		values[2];
 
@@ -525,10 +527,12 @@ keep_resume_saga(PG_FUNCTION_ARGS)
 	{
 		values[0] = PointerGetDatum(id);
 		values[1] = TimestampTzGetDatum(call.now);
-		if (keep_run(call.steps, STEP_RESET, values, NULL, false) == 0)
-			keep_suppressed(call.steps->relid, "step");
+		reset = keep_run(call.steps, STEP_RESET, values, NULL, false);
 		KEEP_FAULT("saga: attempts reset");
 		saga_turn_back(&call, &saga);
+		/* somebody may have mended the step by plain SQL: then there was nothing to reset */
+		if (reset == 0 && saga_settle(&call, &saga, &next) && next.attempts > 0)
+			keep_suppressed(call.steps->relid, "step");
 	}
 	return saga_state_result(&call, saga.state);
 }

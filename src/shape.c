@@ -17,6 +17,7 @@
 #include "catalog/pg_sequence.h"
 #include "executor/spi.h"
 #include "rewrite/prs2lock.h"
+#include "rewrite/rewriteDefine.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -56,7 +57,8 @@ const char *
 keep_shape_rules(Relation rel)
 {
 	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
-		if (rel->rd_rules->rules[i]->isInstead)
+		if (rel->rd_rules->rules[i]->isInstead &&
+			rel->rd_rules->rules[i]->enabled != RULE_DISABLED)
 			return "It has an INSTEAD rule.";
 	return NULL;
 }

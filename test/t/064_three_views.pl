@@ -15,7 +15,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_keep'\npg_keep.reaper = off\nmax_connections = 30");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_keep'\npg_keep.reaper = off\nautovacuum = off\nmax_connections = 30");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_keep');
 make_tables($node, 'postgres');

@@ -104,7 +104,8 @@ TABLE
 # stands for: the same where the rights are there, else 42501.
 #
 # Settings: role (guard_owner where none is named), target (a name or number instead of {t}), warm (all is called before, so that
-# plans are there), prepared (the same, by prepared statements; and once more without), isolation, wrap (what makes the call).
+# plans are there), prepared (the same, by prepared statements; and once more without), isolation, wrap (what makes the call),
+# impossible (the SQLSTATE by which some versions of PostgreSQL refuse the SQL).
 our @conditions;
 
 sub condition
@@ -132,6 +133,8 @@ condition('no EXECUTE', 'Ax', '*=42501', "$all_rights; REVOKE EXECUTE ON ALL ROU
 	role => 'guard_user', warm => 1);
 condition('no USAGE on the schema', 'T', '*=42501', "$all_rights; REVOKE USAGE ON SCHEMA app FROM guard_user", role => 'guard_user', warm => 1);
 condition('a stranger, functions without a table', 'cnx', 'a=42501 c=42501 expire=ok expire_requests=ok *=same', '', role => 'guard_user');
+condition('no EXECUTE on the functions of steps', 'rg', 'o=42501 call_once=42501 run_step=42501 compensate_saga=42501 run_compensations=42501 run_due_compensations=ok *=same',
+	"$all_rights; REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA app FROM PUBLIC", role => 'guard_user', warm => 1);
 condition('a superuser', 'Ax', '*=same', '', role => 'none');
 
 # Row security
@@ -241,7 +244,7 @@ foreach my $on ([ '{t}', 'T', 't', 'I' ], [ '{u}', 'P', 'u', '2I' ])
 	condition("$table: owned by another", $kinds, ($x eq 'u' ? 'allow_saga_function=same ' : '') . 'a=ok s=42501 r=42501 o=42501 *=42809', "ALTER TABLE $table OWNER TO guard_user", warm => 1);
 }
 condition('partition of another table', 'srg', '*=same', 'CREATE TABLE app.whole (LIKE {t} INCLUDING ALL EXCLUDING IDENTITY) PARTITION BY HASH (' .
-	'{key}); ALTER TABLE app.whole ATTACH PARTITION {t} FOR VALUES WITH (MODULUS 1, REMAINDER 0)', warm => 1);
+	'{key}); ALTER TABLE app.whole ATTACH PARTITION {t} FOR VALUES WITH (MODULUS 1, REMAINDER 0)', warm => 1, impossible => '55000');
 # Moved, dropped, made again
 my $noted = 'UPDATE guard.kind SET t =';
 condition('renamed', 'T', '*=same', "ALTER TABLE {t} RENAME TO other; $noted 'app.other' WHERE kind = '{kind}'", warm => 1);
@@ -327,7 +330,7 @@ condition("in $_->[0]", $_->[3] // 'A', $_->[1], $_->[4] // '', wrap => $_->[2],
 	[ 'ORDER BY', '*=change', 'SELECT (%2$s)::text AS x FROM guard.one ORDER BY 1' ]);
 condition('a parallel worker', 'A', 'w=25000 *=same', 'SET LOCAL {parallel} = on; SELECT set_config(\'guard.leader\', pg_backend_pid()::text, true)',
 	wrap => 'SELECT guard.in_worker(%1$L, current_setting(\'guard.leader\')) FROM guard.one', warm => 1);
-condition('forced parallel mode', 'A', '*=same', "SET LOCAL {parallel} = on", warm => 1);
+condition('forced parallel mode', 'A', '*=same', 'SET LOCAL {parallel} = on', wrap => 'SELECT string_agg(x::text, chr(32)) FROM (%1$s) x', warm => 1);
 
 # Columns, each of them in turn; where a change is not possible, it is left out
 our @column_changes = (

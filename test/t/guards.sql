@@ -141,7 +141,7 @@ BEGIN
 			pg_catalog.jsonb_build_object('kind', kind, 'options', options)
 		FROM keep.relation $q$ || coalesce(query, '') || ') x (name, doc)'
 	INTO rows USING pg_catalog.to_regclass(k.t), pg_catalog.to_regclass(k.u);
-	RETURN rows;
+	RETURN coalesce(rows, '{}');
 END $$;
 
 -- What has changed, as text: times as minutes from now, versions and tokens as *
