@@ -185,6 +185,7 @@ typedef struct Step
 	bool		assumed;		/* nobody saw it */
 	int64_t		inv;			/* when it was committed */
 	int64_t		comp;
+	bool		swapped;		/* with the one before it, already */
 } Step;
 
 /* A state that a call saw, or NULL in "op" */

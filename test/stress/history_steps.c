@@ -156,7 +156,7 @@ collect_txn(KeyHistory *k, StoreOp **ops, int count)
 		return;
 	if (own.set)
 		k->steps[k->nsteps++] = (Step) {own.state, own.first, own.sure, false, txn->end_inv,
-										txn->end_comp};
+										txn->end_comp, false};
 	else if (assert != NULL)
 		add_hold(k, assert);
 }
@@ -370,7 +370,7 @@ static void
 insert_step(KeyHistory *k, int at, const State *state, const StoreOp *op)
 {
 	memmove(&k->steps[at + 1], &k->steps[at], sizeof(Step) * (k->nsteps - at));
-	k->steps[at] = (Step) {*state, op, true, true, op->inv, op->comp};
+	k->steps[at] = (Step) {*state, op, true, true, op->inv, op->comp, false};
 	k->nsteps++;
 	k->history->unseen++;
 }
@@ -482,6 +482,24 @@ complete_state(State *state, const StoreOp *first, const State *before)
 
 static const State nothing = {0};
 
+/*
+ * Two calls at the same time that leave the version as it is, as those that prolong a lease: each
+ * may have been the first. Has another order been tried?
+ */
+static bool
+swap_back(KeyHistory *k, int i)
+{
+	Step		later = k->steps[i];
+
+	if (i == 0 || later.swapped || !later.state.there ||
+		k->steps[i - 1].state.version != later.state.version || later.inv > k->steps[i - 1].comp)
+		return false;
+	later.swapped = true;
+	k->steps[i] = k->steps[i - 1];
+	k->steps[i - 1] = later;
+	return true;
+}
+
 /* Does each write follow on the state that the one before has left? */
 bool
 chain_steps(KeyHistory *k)
@@ -493,6 +511,11 @@ chain_steps(KeyHistory *k)
 
 		if (!follows(k, i, i > 0 ? &k->steps[i - 1].state : &nothing, MOST_ASSUMED))
 		{
+			if (swap_back(k, i))
+			{
+				i -= 2;
+				continue;
+			}
 			found(&k->history->findings, "key %d: over %s no call can leave %s; it was: %s", k->key,
 				  show_state(i > 0 ? &k->steps[i - 1].state : &nothing),
 				  show_state(&k->steps[i].state),

@@ -117,7 +117,8 @@ load_main(const char *info, int argc, char **argv)
 	load->calls = setting(argc, argv, "calls", 500);
 	load->levels = setting(argc, argv, "levels", 25);
 	load->indirect = setting(argc, argv, "indirect", 35);
-	load->deadlocks = load->phase->transactions > 0;
+	/* SKIP LOCKED, which takes the other sides of holds that are over, may wait: see ledger.md */
+	load->deadlocks = load->phase->transactions > 0 || strcmp(load->phase->name, "holds") == 0;
 	load->crash = strcmp(load->phase->name, "crash") == 0;
 	atomic_store(&load->next_id, 1);
 	snprintf(load->ledger, sizeof(load->ledger), "load_%s", load->phase->name);

@@ -41,8 +41,8 @@ sub check
 	return;
 }
 
-check('16 keys', calls => 1200);
-check('2 hot keys', calls => 500, keys => 3);
+check('16 keys', calls => 1800);
+check('3 hot keys', calls => 700, keys => 3);
 
 $node->stop;
 done_testing();
