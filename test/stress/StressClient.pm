@@ -15,9 +15,9 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $sources = dirname(abs_path(__FILE__));
-my $scale = $ENV{STRESS_SCALE} // 1;
+my $scale = $ENV{STRESS_SCALE} || 1;
 
-our $seed = $ENV{STRESS_SEED} // (time() * 7919 + $$) % 1_000_000;
+our $seed = $ENV{STRESS_SEED} || (time() * 7919 + $$) % 1_000_000;
 
 # Builds the client; returns its name.
 sub build
