@@ -485,6 +485,9 @@ keep_open_owned(Oid relid)
 {
 	Relation	rel;
 
+	/* versions differ in what they say of the owner of nothing */
+	if (get_rel_name(relid) == NULL)
+		no_such_table(relid);
 	check_owner(relid);
 	rel = try_relation_open(relid, ShareUpdateExclusiveLock);
 	if (rel == NULL)
