@@ -64,6 +64,7 @@ extern void keep_catalog_follow_renames(void);
 extern List *keep_catalog_list(const char *kind);
 
 extern Relation keep_open_owned(Oid relid);
+extern const char *keep_kind_flaw(Relation rel, const KeepKind *kind);
 pg_noreturn extern void keep_not_of_kind(Oid relid, const KeepKind *kind, const char *detail);
 
 #endif							/* KEEP_CATALOG_H */

@@ -76,8 +76,7 @@ keep_register(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a temporary table cannot be a %s", keep_kind_noun(kind))));
-	flaw = rel->rd_rel->relkind == RELKIND_RELATION ? kind->check_shape(rel)
-		: "It is not an ordinary table.";
+	flaw = keep_kind_flaw(rel, kind);
 	if (flaw != NULL)
 		keep_not_of_kind(RelationGetRelid(rel), kind, flaw);
 

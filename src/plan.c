@@ -198,14 +198,6 @@ keep_plan_init(void)
 	RegisterXactCallback(free_retired, NULL);
 }
 
-/* What the table lacks of the kind's shape, or NULL. */
-static const char *
-flaw_of(Relation rel, const KeepKind *kind)
-{
-	return rel->rd_rel->relkind == RELKIND_RELATION ? kind->check_shape(rel)
-		: "It is not an ordinary table.";
-}
-
 /* Which transaction has last changed the row of pg_class? */
 static TransactionId
 altered_by(Oid relid)
@@ -307,7 +299,7 @@ fill_entry(TableEntry *entry, const KeepKind *kind, const char **flaw)
 	entry->valid = true;
 	entry->sequence = sequence_of(rel);
 	if (!keep_catalog_find(entry->relid, kind->name, &options) ||
-		(*flaw = flaw_of(rel, kind)) != NULL)
+		(*flaw = keep_kind_flaw(rel, kind)) != NULL)
 	{
 		relation_close(rel, NoLock);
 		return;
@@ -500,7 +492,7 @@ static void
 check_again(const KeepTable *table)
 {
 	Relation	rel = try_relation_open(table->relid, NoLock);
-	const char *flaw = rel != NULL ? flaw_of(rel, table->kind) : NULL;
+	const char *flaw = rel != NULL ? keep_kind_flaw(rel, table->kind) : NULL;
 
 	if (rel == NULL || flaw != NULL)
 		keep_not_of_kind(table->relid, table->kind, flaw);
