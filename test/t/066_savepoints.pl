@@ -41,14 +41,15 @@ $node->safe_psql('postgres', q{
 	END $$;
 	SELECT keep.allow_saga_function('g', fn) FROM unnest('{act(jsonb),undo(jsonb),fail(jsonb)}'::regprocedure[]) fn;
 
-	-- runs one operation in an exception block, and perhaps another in a block inside
+	-- runs one operation in an exception block, and perhaps another in a block inside, in which OUTER stands for
+	-- the versions of the first
 	CREATE FUNCTION attempt(sql text, inner_sql text, inner_fails bool, fails bool,
 		OUT said text, OUT v text, OUT inner_said text, OUT inner_v text) LANGUAGE plpgsql AS $$
 	BEGIN
 		EXECUTE sql INTO said, v;
 		IF inner_sql IS NOT NULL THEN
 			BEGIN
-				EXECUTE inner_sql INTO inner_said, inner_v;
+				EXECUTE replace(inner_sql, 'OUTER', quote_nullable(v)) INTO inner_said, inner_v;
 				IF inner_fails THEN
 					RAISE EXCEPTION 'no';
 				END IF;
@@ -150,6 +151,8 @@ sub attempt
 	{
 		my $outside = dclone($state);
 		$inner = $model->operation($state);
+		# psql does not know the versions of the operation outside yet
+		$inner->{sql} =~ s/\{$operation->{number}, (\d+)\}/(OUTER::bigint[])[$1]/g;
 		$inner_fails = rand() < 0.4;
 		my $code = $inner->{code} ne '00000' ? $inner->{code} : $inner_fails ? 'P0001' : '';
 		$inner_out = join ' ', $inner->{out} // (), $code ? "caught $code" : ();
