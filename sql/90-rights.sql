@@ -1,5 +1,6 @@
 -- Rights that default privileges have given when the objects above were created, and that nobody
--- is to have by accident: whoever writes keep.relation decides which functions others run.
+-- is to have by accident: whoever writes keep.relation decides which functions others run.  The functions
+-- are named, since default privileges may have closed the others to PUBLIC and opened them to somebody on purpose.
 
 REVOKE ALL ON keep.relation, keep.stat_stores, keep.stat_ledgers, keep.stat_reaper FROM PUBLIC;
 GRANT SELECT ON keep.relation, keep.stat_stores, keep.stat_ledgers, keep.stat_reaper TO PUBLIC;

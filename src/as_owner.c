@@ -12,13 +12,12 @@
 
 #include "as_owner.h"
 #include "fault.h"
+#include "shape.h"
 
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 /* The caller holds a lock on the table.  An error ends it by itself. */
@@ -55,8 +54,7 @@ void
 keep_update_as_owner(Relation rel, const char *assignments, int nparams, Oid *types,
 					 Datum *values)
 {
-	const char *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												   RelationGetRelationName(rel));
+	const char *table = keep_relation_name(RelationGetRelid(rel));
 	KeepAsOwner state;
 
 	keep_as_owner_begin(&state, RelationGetRelid(rel));

@@ -11,12 +11,12 @@
 
 #include "arg.h"
 #include "ledger.h"
+#include "shape.h"
 
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(keep_verify_ledger);
@@ -117,13 +117,6 @@ static const Rule rules[] = {
 	},
 };
 
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 /* A rule's query, with the names of the tables in it. */
 static char *
 query_text(const Rule *rule, const char *accounts, const char *transfers)
@@ -178,8 +171,8 @@ keep_verify_ledger(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	ledger_open(&ledger, PG_GETARG_OID(0), AccessShareLock);
-	accounts = qualified_name(ledger.accounts->relid);
-	transfers = qualified_name(ledger.transfers->relid);
+	accounts = keep_relation_name(ledger.accounts->relid);
+	transfers = keep_relation_name(ledger.transfers->relid);
 	newer = keep_push_newer_snapshot(ledger.accounts) ||
 		keep_push_newer_snapshot(ledger.transfers);
 	for (size_t i = 0; i < lengthof(rules); i++)

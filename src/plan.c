@@ -19,6 +19,7 @@
 #include "textmap.h"
 
 #include "access/relation.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
@@ -198,18 +199,34 @@ keep_plan_init(void)
 	RegisterXactCallback(free_retired, NULL);
 }
 
-/* Which transaction has last changed the row of pg_class? */
-static TransactionId
+/*
+ * Which transaction has last changed the row of pg_class?  With its epoch, as a
+ * session may keep this for longer than transaction ids take to come round.
+ */
+static FullTransactionId
 altered_by(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	TransactionId xid;
+	FullTransactionId next = ReadNextFullTransactionId();
+	TransactionId xid = InvalidTransactionId;
 
-	if (!HeapTupleIsValid(tuple))
-		return InvalidTransactionId;
-	xid = HeapTupleHeaderGetXmin(tuple->t_data);
-	ReleaseSysCache(tuple);
-	return xid;
+	if (HeapTupleIsValid(tuple))
+	{
+		xid = HeapTupleHeaderGetXmin(tuple->t_data);
+		ReleaseSysCache(tuple);
+	}
+	if (!TransactionIdIsNormal(xid))
+		return InvalidFullTransactionId;
+	return FullTransactionIdFromU64(U64FromFullTransactionId(next) -
+									(XidFromFullTransactionId(next) - xid));
+}
+
+/* Is it so long ago that its number may belong to another one by now? */
+static bool
+is_ancient(FullTransactionId fxid)
+{
+	return U64FromFullTransactionId(ReadNextFullTransactionId()) -
+		U64FromFullTransactionId(fxid) > PG_INT32_MAX;
 }
 
 /*
@@ -219,10 +236,13 @@ altered_by(Oid relid)
 static bool
 altered_since(const KeepTable *table, Snapshot snapshot)
 {
-	return TransactionIdIsNormal(table->altered_by) &&
-		!TransactionIdPrecedes(table->altered_by, snapshot->xmin) &&
-		!TransactionIdIsCurrentTransactionId(table->altered_by) &&
-		XidInMVCCSnapshot(table->altered_by, snapshot);
+	TransactionId xid = XidFromFullTransactionId(table->altered_by);
+
+	return TransactionIdIsNormal(xid) &&
+		!TransactionIdPrecedes(xid, snapshot->xmin) &&
+		!TransactionIdIsCurrentTransactionId(xid) &&
+		XidInMVCCSnapshot(xid, snapshot) &&
+		!is_ancient(table->altered_by);
 }
 
 pg_noreturn static void
@@ -386,8 +406,7 @@ expand_text(KeepTable *table, Relation rel, const char *sql)
 
 		appendBinaryStringInfo(&text, sql, open - sql);
 		if (strcmp(name, "table") == 0)
-			value = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-											   RelationGetRelationName(rel));
+			value = keep_relation_name(table->relid);
 		else if (strcmp(name, "clock") == 0)
 			value = table->clock;
 		else if (strcmp(name, "version") == 0)

@@ -46,7 +46,7 @@ struct KeepStatement
 typedef struct KeepTable
 {
 	Oid			relid;
-	TransactionId altered_by;	/* that has last changed its row of pg_class */
+	FullTransactionId altered_by;	/* has last changed its row of pg_class; or invalid */
 	bool		retired;		/* another has taken its place: freed with the transaction */
 	const KeepKind *kind;
 	MemoryContext context;		/* holds all of this; a child of CacheMemoryContext */

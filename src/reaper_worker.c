@@ -20,6 +20,7 @@
 #include "reaper.h"
 #include "request_log.h"
 #include "saga_log.h"
+#include "shape.h"
 #include "stats.h"
 #include "stats_view.h"
 #include "store.h"
@@ -36,9 +37,7 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -178,12 +177,10 @@ lock_ward(Ward *ward)
 	char	   *name;
 
 	if (!ConditionalLockRelationOid(ward->relid, RowExclusiveLock) ||
-		(name = get_rel_name(ward->relid)) == NULL)
+		(name = keep_relation_name(ward->relid)) == NULL)
 		return false;
 	if (ward->name == NULL)
-		ward->name = MemoryContextStrdup(TopMemoryContext, quote_qualified_identifier(
-											 get_namespace_name(get_rel_namespace(ward->relid)),
-											 name));
+		ward->name = MemoryContextStrdup(TopMemoryContext, name);
 	ward->visited = true;
 	pgstat_report_activity(STATE_RUNNING, psprintf("pg_keep: %s %s", rooms[ward->room].doing,
 												   ward->name));

@@ -23,6 +23,19 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+/*
+ * The name of a relation, qualified and quoted (palloc'd), for statements and
+ * messages; NULL where it is gone.
+ */
+char *
+keep_relation_name(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+	char	   *schema = name != NULL ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+
+	return schema != NULL ? quote_qualified_identifier(schema, name) : NULL;
+}
+
 /* What a table lacks of these columns, as a sentence (palloc'd), or NULL. */
 const char *
 keep_shape_columns(Relation rel, const KeepColumn *columns, int ncolumns)

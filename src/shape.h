@@ -24,6 +24,7 @@ extern bool keep_shape_primary_key(Relation rel, const char *const *names, int n
 extern Oid	keep_shape_column_sequence(Relation rel, const char *column);
 extern const char *keep_shape_sequence(Relation rel, const char *column);
 extern Oid	keep_creation_schema(text *name, const char *what, char **relname);
+extern char *keep_relation_name(Oid relid);
 extern void keep_run_ddl(const char *sql);
 
 #endif							/* KEEP_SHAPE_H */

@@ -198,9 +198,7 @@ log_sequence(Oid relid)
 	Oid			sequence = keep_shape_column_sequence(rel, "version");
 
 	relation_close(rel, NoLock);
-	keep_run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED",
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(sequence)),
-												get_rel_name(sequence))));
+	keep_run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED", keep_relation_name(sequence)));
 }
 
 /*
@@ -282,9 +280,8 @@ keep_create_store(PG_FUNCTION_ARGS)
 static void
 set_persistence(Relation rel, bool unlogged)
 {
-	const char *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												   RelationGetRelationName(rel));
 	Oid			relid = RelationGetRelid(rel);
+	const char *table = keep_relation_name(relid);
 
 	relation_close(rel, NoLock);
 	SPI_connect();

@@ -15,6 +15,7 @@
 #include "compat.h"
 #include "fault.h"
 #include "plan.h"
+#include "shape.h"
 #include "stats.h"
 #include "subxact.h"
 #include "sweep.h"
@@ -23,8 +24,6 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
@@ -113,11 +112,9 @@ sweep_one(void *arg)
 static const char *
 table_name(Oid relid)
 {
-	char	   *name = get_rel_name(relid);
+	char	   *name = keep_relation_name(relid);
 
-	return name != NULL ?
-		quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name) :
-		psprintf("with OID %u", relid);
+	return name != NULL ? name : psprintf("with OID %u", relid);
 }
 
 /*
