@@ -68,7 +68,7 @@ inside() {
 	fi
 	# shellcheck disable=SC2016  # for the inner shell
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root DEBIAN_FRONTEND=noninteractive \
-		CI="${CI:-}" COPT="${COPT:-}" STRESS_SCALE="${STRESS_SCALE:-1}" UPGRADE_WAYS="${UPGRADE_WAYS:-}" \
+		CI="${CI:-}" COPT="${COPT:-}" STRESS_SCALE="${STRESS_SCALE:-1}" STRESS_SEED="${STRESS_SEED:-}" UPGRADE_WAYS="${UPGRADE_WAYS:-}" \
 		CACHE="${debian_cache:-}" \
 		unshare --mount --pid --fork --kill-child ${net:+"$net"} bash -c '
 			set -e
