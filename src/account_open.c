@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 #define MAX_UNIT_BYTES		64
 #define BALANCE_NCOLS		10
@@ -156,6 +157,7 @@ answer(AccountCall *call, FunctionCallInfo fcinfo, bool read_only)
 	Counters	sum = {0};
 	Datum		values[BALANCE_NCOLS];
 	bool		nulls[BALANCE_NCOLS] = {0};
+	bool		newer = read_only && ledger_push_newer_snapshot(&call->work.ledger);
 	Datum		result;
 
 	read_account(call, read_only);
@@ -175,6 +177,8 @@ answer(AccountCall *call, FunctionCallInfo fcinfo, bool read_only)
 	call->work.now = keep_clock_now();
 	if (sum.debits_pending != 0 || sum.credits_pending != 0)
 		sum_over(call, read_only, &sum.debits_pending, &sum.credits_pending);
+	if (newer)
+		PopActiveSnapshot();
 
 	values[0] = PointerGetDatum(account->id);
 	values[1] = PointerGetDatum(account->unit);

@@ -12,12 +12,13 @@
 
 #include "as_owner.h"
 #include "fault.h"
-#include "shape.h"
+#include "naming.h"
 
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/syscache.h"
 
 /* The caller holds a lock on the table.  An error ends it by itself. */
@@ -48,18 +49,21 @@ keep_as_owner_end(const KeepAsOwner *state)
 
 /*
  * UPDATE an open table by what stands behind SET, with parameters that are not
- * NULL.
+ * NULL.  Raises 40001 where its name has passed to another table.
  */
 void
 keep_update_as_owner(Relation rel, const char *assignments, int nparams, Oid *types,
 					 Datum *values)
 {
-	const char *table = keep_relation_name(RelationGetRelid(rel));
+	Oid			relid = RelationGetRelid(rel);
 	KeepAsOwner state;
+	char	   *sql;
 
-	keep_as_owner_begin(&state, RelationGetRelid(rel));
+	AcceptInvalidationMessages();
+	sql = psprintf("UPDATE %s SET %s", keep_relation_name(relid, false), assignments);
+	keep_as_owner_begin(&state, relid);
 	SPI_connect();
-	if (SPI_execute_with_args(psprintf("UPDATE %s SET %s", table, assignments), nparams, types,
+	if (SPI_execute_with_args(keep_statement_for(relid, InvalidOid, sql), nparams, types,
 							  values, NULL, false, 0) != SPI_OK_UPDATE)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),

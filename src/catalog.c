@@ -25,6 +25,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "fault.h"
+#include "naming.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -313,6 +314,8 @@ keep_catalog_put(Oid relid, const char *kind, Jsonb *options)
 	{
 		schema = schema_as_stored(relid);
 		table = get_rel_name(relid);
+		if (schema == NULL || table == NULL)
+			keep_no_such_relation(relid);
 		namestrcpy(&names[0], schema);
 		namestrcpy(&names[1], table);
 		values[KEEP_RELATION_SCHEMA - 1] = NameGetDatum(&names[0]);
@@ -467,14 +470,6 @@ check_owner(Oid relid)
 					   get_rel_name(relid));
 }
 
-static void
-no_such_table(Oid relid)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("relation with OID %u does not exist", relid)));
-}
-
 /*
  * Open a table that the user owns, for a change of its registration, under a
  * lock that excludes itself.  Checked before the lock as well, so that nobody
@@ -487,11 +482,11 @@ keep_open_owned(Oid relid)
 
 	/* versions differ in what they say of the owner of nothing */
 	if (get_rel_name(relid) == NULL)
-		no_such_table(relid);
+		keep_no_such_relation(relid);
 	check_owner(relid);
 	rel = try_relation_open(relid, ShareUpdateExclusiveLock);
 	if (rel == NULL)
-		no_such_table(relid);
+		keep_no_such_relation(relid);
 	check_owner(relid);
 	return rel;
 }
@@ -506,7 +501,7 @@ keep_not_of_kind(Oid relid, const KeepKind *kind, const char *detail)
 	char	   *name = get_rel_name(relid);
 
 	if (name == NULL)
-		no_such_table(relid);
+		keep_no_such_relation(relid);
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("\"%s\" is not a %s", name, keep_kind_noun(kind)),

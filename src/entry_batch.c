@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "entry.h"
 #include "fault.h"
+#include "textmap.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -25,7 +26,6 @@
 PG_FUNCTION_INFO_V1(keep_put_many);
 PG_FUNCTION_INFO_V1(keep_put_batch);
 
-#define JSONB_ARRAY_TYPE	3807	/* no macro before 17 */
 #define MAX_ROUNDS			10
 
 /* One entry of the batch. */
@@ -44,23 +44,16 @@ typedef struct Batch
 {
 	EntryCall	call;
 	const Interval *ttl;
-	BatchItem	   *items;			/* in the order given */
-	BatchItem	  **sorted;			/* in ascending order of their keys */
+	BatchItem  *items;			/* in the order given */
+	BatchItem **sorted;			/* in ascending order of their keys */
 	int			count;
 } Batch;
 
-/* Order of keys: that of collation "C", bytes. */
+/* Order of keys: that of collation "C". */
 static int
 compare_keys(const void *a, const void *b)
 {
-	text	   *left = (*(BatchItem *const *) a)->key;
-	text	   *right = (*(BatchItem *const *) b)->key;
-	int			length = Min(VARSIZE_ANY_EXHDR(left), VARSIZE_ANY_EXHDR(right));
-	int			order = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), length);
-
-	if (order != 0)
-		return order;
-	return (int) VARSIZE_ANY_EXHDR(left) - (int) VARSIZE_ANY_EXHDR(right);
+	return keep_text_compare((*(BatchItem *const *) a)->key, (*(BatchItem *const *) b)->key);
 }
 
 /* Check the items and sort them; a key that comes twice is refused (22023). */

@@ -160,9 +160,9 @@ static const KeepSweep sweep = {
 /*
  * keep.expire(store regclass, batch int) returns bigint
  *
- * Deletes up to "batch" expired entries now, of one store or of all on which
- * the caller has the rights, and returns how many.  0: nothing is left that
- * has expired and is not locked.
+ * Deletes up to "batch" expired entries now, of one store or of all that are the
+ * caller's, and returns how many.  0: nothing is left that has expired and is not
+ * locked.
  */
 Datum
 keep_expire(PG_FUNCTION_ARGS)

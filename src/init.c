@@ -9,6 +9,7 @@
 #include "fault.h"
 #include "ledger.h"
 #include "ledger_work.h"
+#include "naming.h"
 #include "plan.h"
 #include "preload.h"
 #include "reaper.h"
@@ -45,5 +46,6 @@ _PG_init(void)
 	keep_kind_add(&keep_saga_kind);
 	keep_kind_add(&keep_steps_kind);
 	keep_plan_init();
+	keep_naming_init();
 	keep_reaper_preload();
 }

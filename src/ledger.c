@@ -88,7 +88,7 @@ const KeepColumn ledger_account_columns[ACCOUNT_NCOLS] = {
 	{"max_balance", INT8OID, false, false},
 	{"floor", INT8OID, false, false},
 	{"ceiling", INT8OID, false, false},
-	{"opened_limits", TYPE_INT8S, false, false}
+	{"opened_limits", INT8ARRAYOID, false, false}
 };
 
 /* The columns of transfers, in the order of TRANSFER_COL_*. */
@@ -190,32 +190,58 @@ transfers_normal_options(Relation rel, Jsonb *json)
 static Oid
 create_accounts(Oid schema, const char *name)
 {
-	keep_run_ddl(psprintf("CREATE TABLE %s ("
-						  "id pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "shard pg_catalog.int2,"
-						  "shards pg_catalog.int2 NOT NULL,"
-						  "unit pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-						  "frozen pg_catalog.bool NOT NULL,"
-						  "debits_posted pg_catalog.int8 NOT NULL,"
-						  "credits_posted pg_catalog.int8 NOT NULL,"
-						  "debits_pending pg_catalog.int8 NOT NULL,"
-						  "credits_pending pg_catalog.int8 NOT NULL,"
-						  "version pg_catalog.int8 NOT NULL,"
-						  "created_at pg_catalog.timestamptz NOT NULL,"
-						  "min_balance pg_catalog.int8,"
-						  "max_balance pg_catalog.int8,"
-						  "floor pg_catalog.int8,"
-						  "ceiling pg_catalog.int8,"
-						  "opened_limits pg_catalog.int8[],"
-						  "PRIMARY KEY (id, shard)) WITH (fillfactor = 50)",
-						  quote_qualified_identifier(get_namespace_name(schema), name)));
-	return get_relname_relid(name, schema);
+	static const char definition[] =
+		"(id pg_catalog.text COLLATE pg_catalog.\"C\","
+		"shard pg_catalog.int2,"
+		"shards pg_catalog.int2 NOT NULL,"
+		"unit pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+		"frozen pg_catalog.bool NOT NULL,"
+		"debits_posted pg_catalog.int8 NOT NULL,"
+		"credits_posted pg_catalog.int8 NOT NULL,"
+		"debits_pending pg_catalog.int8 NOT NULL,"
+		"credits_pending pg_catalog.int8 NOT NULL,"
+		"version pg_catalog.int8 NOT NULL,"
+		"created_at pg_catalog.timestamptz NOT NULL,"
+		"min_balance pg_catalog.int8,"
+		"max_balance pg_catalog.int8,"
+		"floor pg_catalog.int8,"
+		"ceiling pg_catalog.int8,"
+		"opened_limits pg_catalog.int8[],"
+		"PRIMARY KEY (id, shard)) WITH (fillfactor = 50)";
+
+	return keep_create_table(schema, name, "", definition);
 }
 
 /* Create the transfers table and its indexes as the current user. */
 static Oid
 create_transfers(Oid schema, const char *name, bool history)
 {
+	static const char definition[] =
+		"(id pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
+		"status pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+		"reason pg_catalog.text COLLATE pg_catalog.\"C\","
+		"from_account pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+		"to_account pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+		"from_shard pg_catalog.int2 NOT NULL,"
+		"to_shard pg_catalog.int2 NOT NULL,"
+		"amount pg_catalog.int8,"
+		"from_balance pg_catalog.int8,"
+		"to_balance pg_catalog.int8,"
+		"created_at pg_catalog.timestamptz NOT NULL,"
+		"expires_at pg_catalog.timestamptz,"
+		"hold pg_catalog.interval,"
+		"held pg_catalog.int8,"
+		"part pg_catalog.int8,"
+		"reverses pg_catalog.text COLLATE pg_catalog.\"C\","
+		"force pg_catalog.bool,"
+		"reversed pg_catalog.int8,"
+		"settled_at pg_catalog.timestamptz,"
+		"settled_from_balance pg_catalog.int8,"
+		"settled_to_balance pg_catalog.int8,"
+		"from_version pg_catalog.int8,"
+		"to_version pg_catalog.int8,"
+		"chain pg_catalog.text COLLATE pg_catalog.\"C\","
+		"metadata pg_catalog.jsonb)";
 	static const char *const indexes[] = {
 		"(from_account, expires_at) WHERE status OPERATOR(pg_catalog.=) 'pending'",
 		"(to_account, expires_at) WHERE status OPERATOR(pg_catalog.=) 'pending'",
@@ -223,37 +249,11 @@ create_transfers(Oid schema, const char *name, bool history)
 		"(from_account, from_shard, from_version) WHERE from_version IS NOT NULL",
 		"(to_account, to_shard, to_version) WHERE to_version IS NOT NULL"
 	};
-	const char *table = quote_qualified_identifier(get_namespace_name(schema), name);
+	Oid			relid = keep_create_table(schema, name, "", definition);
 
-	keep_run_ddl(psprintf("CREATE TABLE %s ("
-						  "id pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
-						  "status pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-						  "reason pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "from_account pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-						  "to_account pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-						  "from_shard pg_catalog.int2 NOT NULL,"
-						  "to_shard pg_catalog.int2 NOT NULL,"
-						  "amount pg_catalog.int8,"
-						  "from_balance pg_catalog.int8,"
-						  "to_balance pg_catalog.int8,"
-						  "created_at pg_catalog.timestamptz NOT NULL,"
-						  "expires_at pg_catalog.timestamptz,"
-						  "hold pg_catalog.interval,"
-						  "held pg_catalog.int8,"
-						  "part pg_catalog.int8,"
-						  "reverses pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "force pg_catalog.bool,"
-						  "reversed pg_catalog.int8,"
-						  "settled_at pg_catalog.timestamptz,"
-						  "settled_from_balance pg_catalog.int8,"
-						  "settled_to_balance pg_catalog.int8,"
-						  "from_version pg_catalog.int8,"
-						  "to_version pg_catalog.int8,"
-						  "chain pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "metadata pg_catalog.jsonb)", table));
 	for (size_t i = 0; i < (history ? lengthof(indexes) : 3); i++)
-		keep_run_ddl(psprintf("CREATE INDEX ON %s %s", table, indexes[i]));
-	return get_relname_relid(name, schema);
+		keep_create_index(relid, indexes[i]);
+	return relid;
 }
 
 /*
@@ -300,6 +300,17 @@ ledger_open(Ledger *ledger, Oid relid, LOCKMODE lockmode)
 {
 	keep_pair_open(&ledger_pair, relid, lockmode, &ledger->accounts, &ledger->transfers);
 	ledger->opt = ledger->accounts->options;
+}
+
+/*
+ * As keep_push_newer_snapshot(), for both tables: what is read from the one must
+ * fit what is read from the other.
+ */
+bool
+ledger_push_newer_snapshot(const Ledger *ledger)
+{
+	return keep_push_newer_snapshot(ledger->accounts) ||
+		keep_push_newer_snapshot(ledger->transfers);
 }
 
 /* Refuse (42501) a user who lacks one of these rights on the two tables. */

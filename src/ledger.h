@@ -35,6 +35,7 @@ extern const KeepKind keep_ledger_kind;
 extern const KeepKind keep_transfers_kind;
 
 extern void ledger_open(Ledger *ledger, Oid relid, LOCKMODE lockmode);
+extern bool ledger_push_newer_snapshot(const Ledger *ledger);
 extern void ledger_require(const Ledger *ledger, AclMode accounts, AclMode transfers);
 
 #endif							/* KEEP_LEDGER_H */

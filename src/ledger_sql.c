@@ -60,7 +60,7 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 		" ($3 OPERATOR(pg_catalog.%) a.shards::pg_catalog.int4)"
 		" ELSE a.shard OPERATOR(pg_catalog.=) u.shard END"
 		" ORDER BY a.shard FOR NO KEY UPDATE OF a) AS a",
-		{TYPE_TEXTS, TYPE_INT4S, INT4OID}
+		{TEXTARRAYOID, INT4ARRAYOID, INT4OID}
 	},
 	/* one row if nobody has it locked; never waits for a transaction */
 	[ACCOUNT_LOCK_FREE] = {
@@ -72,7 +72,7 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 	[ACCOUNT_EXISTS] = {
 		"SELECT FROM {table} AS a WHERE a.id OPERATOR(pg_catalog.=) ANY ($1)"
 		" AND a.shard OPERATOR(pg_catalog.=) 0 LIMIT 1",
-		{TYPE_TEXTS}
+		{TEXTARRAYOID}
 	},
 	/*
 	 * New counters for locked rows; these are in the named tuplestore.  ANY
@@ -96,7 +96,7 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 		" SELECT $1, $2, $3, $4, $5, u.shard, u.floor, u.ceiling, false, 0, 0, 0, 0, 0, {clock}"
 		" FROM ROWS FROM (" UNNEST(6) ", " UNNEST(7) ", " UNNEST(8) ") AS u(shard, floor, ceiling)"
 		" ON CONFLICT (id, shard) DO NOTHING RETURNING a.shard",
-		{TEXTOID, TEXTOID, INT8OID, INT8OID, INT2OID, TYPE_INT2S, TYPE_INT8S, TYPE_INT8S}
+		{TEXTOID, TEXTOID, INT8OID, INT8OID, INT2OID, INT2ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
 	},
 	/* for locked rows; $4 shards, $5 floors, $6 ceilings, $7 the limits at opening */
 	[ACCOUNT_SET_LIMITS] = {
@@ -105,7 +105,7 @@ const KeepStatement account_statements[ACCOUNT_NSTATEMENTS] = {
 		", version = a.version OPERATOR(pg_catalog.+) 1::pg_catalog.int8"
 		" FROM ROWS FROM (" UNNEST(4) ", " UNNEST(5) ", " UNNEST(6) ") AS u(shard, floor, ceiling)"
 		ACCOUNT_BY_ID " AND a.shard OPERATOR(pg_catalog.=) u.shard",
-		{TEXTOID, INT8OID, INT8OID, TYPE_INT2S, TYPE_INT8S, TYPE_INT8S, TYPE_INT8S}
+		{TEXTOID, INT8OID, INT8OID, INT2ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}
 	},
 	[ACCOUNT_FREEZE] = {
 		"UPDATE {table} AS a SET frozen = $2"
@@ -118,7 +118,7 @@ const KeepStatement transfer_statements[TRANSFER_NSTATEMENTS] = {
 	[TRANSFER_FIND] = {
 		"SELECT " TRANSFER_COLUMNS " FROM {table} AS t"
 		" WHERE t.id OPERATOR(pg_catalog.=) ANY ($1)",
-		{TYPE_TEXTS}
+		{TEXTARRAYOID}
 	},
 	[TRANSFER_LOCK] = {
 		"SELECT " TRANSFER_COLUMNS " FROM {table} AS t" TRANSFER_BY_ID " FOR NO KEY UPDATE",
@@ -150,7 +150,7 @@ const KeepStatement transfer_statements[TRANSFER_NSTATEMENTS] = {
 	[TRANSFER_EXPIRE] = {
 		"UPDATE {table} AS t SET status = 'expired', settled_at = $2"
 		" WHERE t.id OPERATOR(pg_catalog.=) ANY ($1) AND " OPEN_HOLD,
-		{TYPE_TEXTS, TIMESTAMPTZOID}
+		{TEXTARRAYOID, TIMESTAMPTZOID}
 	},
 	[TRANSFER_REVERSED] = {
 		"UPDATE {table} AS t SET reversed ="

@@ -99,12 +99,6 @@ typedef enum TransferStatement
 /* What statements call the tuplestore with the rows that they write. */
 #define LEDGER_ROWS "keep_ledger_rows"
 
-/* Types of arrays that have no macro in some supported release */
-#define TYPE_INT2S			1005
-#define TYPE_INT4S			1007
-#define TYPE_INT8S			1016
-#define TYPE_TEXTS			1009
-
 extern const KeepStatement account_statements[ACCOUNT_NSTATEMENTS];
 extern const KeepStatement transfer_statements[TRANSFER_NSTATEMENTS];
 

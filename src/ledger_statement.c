@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(keep_statement);
 
@@ -168,6 +169,7 @@ keep_statement(PG_FUNCTION_ARGS)
 	text	   *account;
 	int			nshards;
 	int			max_rows;
+	bool		newer;
 
 	keep_arg_require(fcinfo, 0, "ledger");
 	account = keep_arg_name(fcinfo, 1, "account", LEDGER_MAX_NAME);
@@ -181,6 +183,7 @@ keep_statement(PG_FUNCTION_ARGS)
 				 errmsg("ledger \"%s\" has no history", get_rel_name(ledger.accounts->relid)),
 				 errhint("Create the ledger with history => true.")));
 
+	newer = ledger_push_newer_snapshot(&ledger);
 	nshards = count_shards(&ledger, account);
 	shards = palloc0(sizeof(Shard) * nshards);
 	if (!PG_ARGISNULL(2))
@@ -195,6 +198,8 @@ keep_statement(PG_FUNCTION_ARGS)
 		(void) keep_run(ledger.transfers, TRANSFER_STATEMENT, params, NULL, true);
 		shards[i].lines = SPI_tuptable;
 	}
+	if (newer)
+		PopActiveSnapshot();
 	while (max_rows-- > 0 && (shard = next_shard(shards, nshards)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -11,12 +11,13 @@
 
 #include "arg.h"
 #include "ledger.h"
-#include "shape.h"
+#include "naming.h"
 
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(keep_verify_ledger);
@@ -119,20 +120,24 @@ static const Rule rules[] = {
 
 /* A rule's query, with the names of the tables in it. */
 static char *
-query_text(const Rule *rule, const char *accounts, const char *transfers)
+query_text(const Rule *rule, const Ledger *ledger)
 {
+	Oid			accounts = ledger->accounts->relid;
+	Oid			transfers = ledger->transfers->relid;
 	StringInfoData text;
 
+	AcceptInvalidationMessages();
 	initStringInfo(&text);
 	for (const char *c = rule->query; *c != '\0'; c++)
 		if (strncmp(c, "{a}", 3) == 0 || strncmp(c, "{t}", 3) == 0)
 		{
-			appendStringInfoString(&text, c[1] == 'a' ? accounts : transfers);
+			appendStringInfoString(&text, keep_relation_name(c[1] == 'a' ? accounts : transfers,
+															 false));
 			c += 2;
 		}
 		else
 			appendStringInfoChar(&text, *c);
-	return text.data;
+	return keep_statement_for(accounts, transfers, text.data);
 }
 
 /* What the query has found, the first of it by name; NULL for nothing. */
@@ -156,25 +161,20 @@ findings(void)
  * keep.verify_ledger(ledger regclass) returns setof keep.ledger_check
  *
  * One row a rule: does it hold, and if not, what breaks it.  Reads both tables
- * whole.
+ * whole.  Raises 40001 where other tables have come under their names.
  */
 Datum
 keep_verify_ledger(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Ledger		ledger;
-	char	   *accounts;
-	char	   *transfers;
 	bool		newer;
 
 	keep_arg_require(fcinfo, 0, "ledger");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	ledger_open(&ledger, PG_GETARG_OID(0), AccessShareLock);
-	accounts = keep_relation_name(ledger.accounts->relid);
-	transfers = keep_relation_name(ledger.transfers->relid);
-	newer = keep_push_newer_snapshot(ledger.accounts) ||
-		keep_push_newer_snapshot(ledger.transfers);
+	newer = ledger_push_newer_snapshot(&ledger);
 	for (size_t i = 0; i < lengthof(rules); i++)
 	{
 		Datum		values[3];
@@ -182,7 +182,7 @@ keep_verify_ledger(PG_FUNCTION_ARGS)
 
 		if (rules[i].history && !ledger.opt->history)
 			continue;
-		if (SPI_execute(query_text(&rules[i], accounts, transfers), true, 0) != SPI_OK_SELECT)
+		if (SPI_execute(query_text(&rules[i], &ledger), true, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not check rule \"%s\"", rules[i].name);
 		values[0] = CStringGetTextDatum(rules[i].name);
 		values[1] = BoolGetDatum(SPI_processed == 0);

@@ -14,17 +14,22 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "naming.h"
 #include "plan.h"
 #include "shape.h"
 #include "textmap.h"
 
+#include "access/genam.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -229,12 +234,37 @@ is_ancient(FullTransactionId fxid)
 		U64FromFullTransactionId(fxid) > PG_INT32_MAX;
 }
 
+/* Has the row of pg_class that the snapshot sees the files of the one there is now? */
+static bool
+has_same_files(Oid relid, Snapshot snapshot)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	HeapTuple	now = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	then;
+	bool		same;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(pg_class, ClassOidIndexId, true, snapshot, 1, &key);
+	then = systable_getnext(scan);
+	same = HeapTupleIsValid(now) && HeapTupleIsValid(then) &&
+		((Form_pg_class) GETSTRUCT(now))->relfilenode ==
+		((Form_pg_class) GETSTRUCT(then))->relfilenode;
+	systable_endscan(scan);
+	if (HeapTupleIsValid(now))
+		ReleaseSysCache(now);
+	table_close(pg_class, AccessShareLock);
+	return same;
+}
+
 /*
- * Has the table been altered since the snapshot was taken?  ALTER TABLE and
- * TRUNCATE may have written it anew, and to an older snapshot it is empty then.
+ * Has the table been written anew since the snapshot was taken, as ALTER TABLE
+ * and TRUNCATE may do?  To an older snapshot it is empty then.
  */
 static bool
-altered_since(const KeepTable *table, Snapshot snapshot)
+rewritten_since(const KeepTable *table, Snapshot snapshot)
 {
 	TransactionId xid = XidFromFullTransactionId(table->altered_by);
 
@@ -242,11 +272,12 @@ altered_since(const KeepTable *table, Snapshot snapshot)
 		!TransactionIdPrecedes(xid, snapshot->xmin) &&
 		!TransactionIdIsCurrentTransactionId(xid) &&
 		XidInMVCCSnapshot(xid, snapshot) &&
-		!is_ancient(table->altered_by);
+		!is_ancient(table->altered_by) &&
+		!has_same_files(table->relid, snapshot);
 }
 
 pg_noreturn static void
-refuse_altered(const KeepTable *table)
+refuse_rewritten(const KeepTable *table)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -255,28 +286,28 @@ refuse_altered(const KeepTable *table)
 			 errhint("The transaction might succeed if retried.")));
 }
 
-/* At REPEATABLE READ and above, refuse (40001) a table that was altered since. */
+/* At REPEATABLE READ and above, refuse (40001) a table that was written anew since. */
 static KeepTable *
 as_snapshot_has_it(KeepTable *table)
 {
 	if (table != NULL && IsolationUsesXactSnapshot() &&
-		altered_since(table, GetTransactionSnapshot()))
-		refuse_altered(table);
+		rewritten_since(table, GetTransactionSnapshot()))
+		refuse_rewritten(table);
 	return table;
 }
 
 /*
- * Where a table was altered since the query's own snapshot was taken, push one
- * that shows what is in it now, for the caller to pop; was it?  Beneath a
+ * Where a table was written anew since the query's own snapshot was taken, push
+ * one that shows what is in it now, for the caller to pop; was it?  Beneath a
  * parallel plan there can be no other snapshot: raises 40001.
  */
 bool
 keep_push_newer_snapshot(const KeepTable *table)
 {
-	if (likely(!altered_since(table, GetActiveSnapshot())))
+	if (likely(!rewritten_since(table, GetActiveSnapshot())))
 		return false;
 	if (IsInParallelMode())
-		refuse_altered(table);
+		refuse_rewritten(table);
 	PushActiveSnapshot(GetLatestSnapshot());
 	return true;
 }
@@ -342,8 +373,8 @@ fill_entry(TableEntry *entry, const KeepKind *kind, const char **flaw)
  * What the backend keeps of a registered table, locked until the end of the
  * transaction as by a statement on it; NoLock where the caller has done that.
  * Returns NULL where it is not of that kind.  Good until the end of the
- * transaction, whatever happens to the table.  Raises 40001 where the table
- * was altered since the snapshot of a transaction at REPEATABLE READ or above.
+ * transaction, whatever happens to the table.  Raises 40001 where the table was
+ * written anew since the snapshot of a transaction at REPEATABLE READ or above.
  */
 KeepTable *
 keep_table_try_open(Oid relid, const KeepKind *kind, LOCKMODE lockmode, const char **flaw)
@@ -401,7 +432,7 @@ expand_text(KeepTable *table, Relation rel, const char *sql)
 
 		appendBinaryStringInfo(&text, sql, open - sql);
 		if (strcmp(name, "table") == 0)
-			value = keep_relation_name(table->relid);
+			value = keep_relation_name(table->relid, false);
 		else if (strcmp(name, "clock") == 0)
 			value = table->clock;
 		else if (strcmp(name, "version") == 0)
@@ -462,16 +493,18 @@ is_planned(SPIPlanPtr plan)
 		SearchPathMatchesCurrentEnvironment(source->search_path);
 }
 
-/* Prepare a statement, and keep it with the table. */
+/* Prepare a statement, and keep it with the table; 40001: see naming.c. */
 static SPIPlanPtr
 prepare(KeepTable *table, int statement)
 {
 	const KeepStatement *source = &table->kind->statements[statement];
 	Relation	rel = relation_open(table->relid, NoLock);
-	char	   *sql = expand_text(table, rel, source->sql);
+	char	   *sql;
 	SPIPlanPtr	plan;
 	int			nparams = 0;
 
+	AcceptInvalidationMessages();
+	sql = keep_statement_for(table->relid, InvalidOid, expand_text(table, rel, source->sql));
 	relation_close(rel, NoLock);
 	while (OidIsValid(source->params[nparams]))
 		nparams++;
@@ -521,40 +554,11 @@ keep_table_forget(const KeepTable *table)
 }
 
 /*
- * Has the statement, whose text names the table, been parsed for another one?
- * ALTER SCHEMA ... RENAME waits for no lock on a table, so the name may have
- * become another table's after the caller has opened this one.  Where a rule
- * does something else instead, the statement need not be about it at all.
- */
-static void
-check_same_table(const KeepTable *table, SPIPlanPtr plan)
-{
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-	HeapTuple	tuple;
-	bool		ruled;
-
-	if (list_member_oid(source->relationOids, table->relid))
-		return;
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table->relid));
-	ruled = HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relhasrules;
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	if (ruled)
-		return;
-	keep_table_forget(table);
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("table \"%s\" was renamed or moved during the call",
-					get_rel_name(table->relid)),
-			 errhint("The transaction might succeed if retried.")));
-}
-
-/*
  * Run a statement of the table's kind; the caller is connected to SPI and
  * finds the rows in SPI_tuptable.  Returns how many there are.
  *
  * read_only is for functions that are STABLE: the statement then sees what the
- * calling query sees; unless the table was altered since, as the call had to
+ * calling query sees; unless the table was written anew since, as the call had to
  * wait for that, then what there is now.  Else it sees all that is committed (at
  * READ COMMITTED) and all that this transaction has written, also earlier in the
  * same query.
@@ -579,8 +583,6 @@ keep_run(KeepTable *table, int statement, Datum *values, const char *nulls, bool
 		PopActiveSnapshot();
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-	/* behind it, as it may parse again: what it has done is rolled back */
-	check_same_table(table, plan);
 	return SPI_processed;
 }
 

@@ -16,11 +16,11 @@
 #include "clock.h"
 #include "fault.h"
 #include "ledger.h"
+#include "naming.h"
 #include "reap.h"
 #include "reaper.h"
 #include "request_log.h"
 #include "saga_log.h"
-#include "shape.h"
 #include "stats.h"
 #include "stats_view.h"
 #include "store.h"
@@ -177,7 +177,7 @@ lock_ward(Ward *ward)
 	char	   *name;
 
 	if (!ConditionalLockRelationOid(ward->relid, RowExclusiveLock) ||
-		(name = keep_relation_name(ward->relid)) == NULL)
+		(name = keep_relation_name(ward->relid, true)) == NULL)
 		return false;
 	if (ward->name == NULL)
 		ward->name = MemoryContextStrdup(TopMemoryContext, name);

@@ -128,7 +128,7 @@ find(const RequestCall *call, const RequestWork *work, const RequestRow *row, bo
 		return REQUEST_RESUMED;
 	if (!is_state(row, REQUEST_IN_PROGRESS))
 		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("request \"%s\" of \"%s\" has unknown state \"%s\"",
 						text_to_cstring(call->key), get_rel_name(call->table->relid),
 						row->state)));

@@ -18,6 +18,7 @@
 #include "executor/spi.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 
 PG_FUNCTION_INFO_V1(keep_begin_request);
 PG_FUNCTION_INFO_V1(keep_checkpoint_request);
@@ -213,7 +214,8 @@ call_and_store(RequestCall *call, Oid relid, Oid fn, Jsonb *args, int64 token)
 	Datum		value;
 	Jsonb	   *response;
 
-	/* again: the caller may have waited for the record */
+	/* again, as of now: the caller may have waited for the record */
+	AcceptInvalidationMessages();
 	keep_routine_check(fn);
 	value = keep_routine_call(fn, JsonbPGetDatum(args), &isnull);
 	response = isnull ? NULL : DatumGetJsonbP(value);

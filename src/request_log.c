@@ -243,8 +243,21 @@ request_expand(Relation rel, const void *options, const char *clock, const char 
 Datum
 keep_create_request_log(PG_FUNCTION_ARGS)
 {
+	static const char definition[] =
+		"(key pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
+		"state pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+		"request_hash pg_catalog.bytea NOT NULL,"
+		"token pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
+		"lease pg_catalog.interval,"
+		"lease_until pg_catalog.timestamptz,"
+		"attempts pg_catalog.int4 NOT NULL,"
+		"checkpoint pg_catalog.jsonb,"
+		"response pg_catalog.jsonb,"
+		"request pg_catalog.jsonb,"
+		"created_at pg_catalog.timestamptz NOT NULL,"
+		"finished_at pg_catalog.timestamptz,"
+		"reap_at pg_catalog.timestamptz) WITH (fillfactor = 80)";
 	RequestOptions opt;
-	const char *table;
 	char	   *relname;
 	Oid			schema;
 	Oid			relid;
@@ -255,25 +268,10 @@ keep_create_request_log(PG_FUNCTION_ARGS)
 	opt.keep_request = PG_GETARG_BOOL(2);
 
 	schema = keep_creation_schema(PG_GETARG_TEXT_PP(0), NOUN, &relname);
-	table = quote_qualified_identifier(get_namespace_name(schema), relname);
 	SPI_connect();
-	keep_run_ddl(psprintf("CREATE TABLE %s ("
-						  "key pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
-						  "state pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-						  "request_hash pg_catalog.bytea NOT NULL,"
-						  "token pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
-						  "lease pg_catalog.interval,"
-						  "lease_until pg_catalog.timestamptz,"
-						  "attempts pg_catalog.int4 NOT NULL,"
-						  "checkpoint pg_catalog.jsonb,"
-						  "response pg_catalog.jsonb,"
-						  "request pg_catalog.jsonb,"
-						  "created_at pg_catalog.timestamptz NOT NULL,"
-						  "finished_at pg_catalog.timestamptz,"
-						  "reap_at pg_catalog.timestamptz) WITH (fillfactor = 80)", table));
-	keep_run_ddl(psprintf("CREATE INDEX ON %s (reap_at) WHERE reap_at IS NOT NULL", table));
+	relid = keep_create_table(schema, relname, "", definition);
+	keep_create_index(relid, "(reap_at) WHERE reap_at IS NOT NULL");
 	SPI_finish();
-	relid = get_relname_relid(relname, schema);
 	keep_catalog_put(relid, keep_request_kind.name, options_json(&opt));
 	PG_RETURN_OID(relid);
 }

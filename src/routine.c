@@ -28,6 +28,14 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+pg_noreturn static void
+no_such_routine(Oid fn)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FUNCTION),
+			 errmsg("function with OID %u does not exist", fn)));
+}
+
 /* The row of pg_proc; raises 42883 where there is none.  To be released. */
 static HeapTuple
 routine_tuple(Oid fn)
@@ -35,9 +43,7 @@ routine_tuple(Oid fn)
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fn));
 
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function with OID %u does not exist", fn)));
+		no_such_routine(fn);
 	return tuple;
 }
 
@@ -104,10 +110,14 @@ keep_routine_name(Oid fn)
 {
 	HeapTuple	tuple = routine_tuple(fn);
 	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
+	char	   *schema = get_namespace_name(form->pronamespace);
 	StringInfoData name;
 
+	/* nothing is locked: the schema may be gone, and the function with it */
+	if (schema == NULL)
+		no_such_routine(fn);
 	initStringInfo(&name);
-	append_identifier(&name, get_namespace_name(form->pronamespace));
+	append_identifier(&name, schema);
 	appendStringInfoChar(&name, '.');
 	append_identifier(&name, NameStr(form->proname));
 	ReleaseSysCache(tuple);

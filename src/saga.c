@@ -109,7 +109,7 @@ json_at(int column)
 	return isnull ? NULL : DatumGetJsonbP(value);
 }
 
-/* A word that sagas use, as a constant; raises XX001 for another. */
+/* A word that sagas use, as a constant; raises 27000 for another. */
 static const char *
 known_word(const char *word)
 {
@@ -124,7 +124,7 @@ known_word(const char *word)
 		if (strcmp(word, words[i]) == 0)
 			return words[i];
 	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 			 errmsg("unknown state of a saga: \"%s\"", word)));
 }
 

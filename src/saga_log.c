@@ -247,50 +247,48 @@ steps_normal_options(Relation rel, Jsonb *json)
 static Oid
 create_sagas(Oid schema, const char *name)
 {
-	const char *table = quote_qualified_identifier(get_namespace_name(schema), name);
+	static const char definition[] =
+		"(saga pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
+		"state pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+		"last_place pg_catalog.int8 NOT NULL,"
+		"steps pg_catalog.int4 NOT NULL,"
+		"deadline_at pg_catalog.timestamptz,"
+		"waits_for pg_catalog.text COLLATE pg_catalog.\"C\","
+		"due_at pg_catalog.timestamptz,"
+		"created_at pg_catalog.timestamptz NOT NULL,"
+		"updated_at pg_catalog.timestamptz NOT NULL) WITH (fillfactor = 50)";
+	Oid			relid = keep_create_table(schema, name, "", definition);
 
-	keep_run_ddl(psprintf("CREATE TABLE %s ("
-						  "saga pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
-						  "state pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-						  "last_place pg_catalog.int8 NOT NULL,"
-						  "steps pg_catalog.int4 NOT NULL,"
-						  "deadline_at pg_catalog.timestamptz,"
-						  "waits_for pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "due_at pg_catalog.timestamptz,"
-						  "created_at pg_catalog.timestamptz NOT NULL,"
-						  "updated_at pg_catalog.timestamptz NOT NULL) WITH (fillfactor = 50)",
-						  table));
-	keep_run_ddl(psprintf("CREATE INDEX ON %s (waits_for, due_at) WHERE due_at IS NOT NULL",
-						  table));
-	return get_relname_relid(name, schema);
+	keep_create_index(relid, "(waits_for, due_at) WHERE due_at IS NOT NULL");
+	return relid;
 }
 
 /* Create the table of steps as the current user. */
 static Oid
 create_steps(Oid schema, const char *name)
 {
-	keep_run_ddl(psprintf("CREATE TABLE %s ("
-						  "saga pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "step pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "kind pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-						  "status pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
-						  "place pg_catalog.int8,"
-						  "action pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "compensation pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "args pg_catalog.jsonb,"
-						  "result pg_catalog.jsonb,"
-						  "token pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
-						  "lease_until pg_catalog.timestamptz,"
-						  "worker pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "attempts pg_catalog.int4 NOT NULL,"
-						  "retry_at pg_catalog.timestamptz,"
-						  "last_error pg_catalog.text COLLATE pg_catalog.\"C\","
-						  "compensation_result pg_catalog.jsonb,"
-						  "created_at pg_catalog.timestamptz NOT NULL,"
-						  "updated_at pg_catalog.timestamptz NOT NULL,"
-						  "PRIMARY KEY (saga, step)) WITH (fillfactor = 80)",
-						  quote_qualified_identifier(get_namespace_name(schema), name)));
-	return get_relname_relid(name, schema);
+	static const char definition[] =
+		"(saga pg_catalog.text COLLATE pg_catalog.\"C\","
+		"step pg_catalog.text COLLATE pg_catalog.\"C\","
+		"kind pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+		"status pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"
+		"place pg_catalog.int8,"
+		"action pg_catalog.text COLLATE pg_catalog.\"C\","
+		"compensation pg_catalog.text COLLATE pg_catalog.\"C\","
+		"args pg_catalog.jsonb,"
+		"result pg_catalog.jsonb,"
+		"token pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
+		"lease_until pg_catalog.timestamptz,"
+		"worker pg_catalog.text COLLATE pg_catalog.\"C\","
+		"attempts pg_catalog.int4 NOT NULL,"
+		"retry_at pg_catalog.timestamptz,"
+		"last_error pg_catalog.text COLLATE pg_catalog.\"C\","
+		"compensation_result pg_catalog.jsonb,"
+		"created_at pg_catalog.timestamptz NOT NULL,"
+		"updated_at pg_catalog.timestamptz NOT NULL,"
+		"PRIMARY KEY (saga, step)) WITH (fillfactor = 80)";
+
+	return keep_create_table(schema, name, "", definition);
 }
 
 /*

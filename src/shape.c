@@ -7,34 +7,25 @@
 
 #include "compat.h"
 #include "fault.h"
+#include "naming.h"
 #include "shape.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_sequence.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteDefine.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
-
-/*
- * The name of a relation, qualified and quoted (palloc'd), for statements and
- * messages; NULL where it is gone.
- */
-char *
-keep_relation_name(Oid relid)
-{
-	char	   *name = get_rel_name(relid);
-	char	   *schema = name != NULL ? get_namespace_name(get_rel_namespace(relid)) : NULL;
-
-	return schema != NULL ? quote_qualified_identifier(schema, name) : NULL;
-}
 
 /* What a table lacks of these columns, as a sentence (palloc'd), or NULL. */
 static const char *
@@ -152,6 +143,8 @@ keep_shape_flaw(Relation rel, const KeepShape *shape)
 
 	if (rel->rd_rel->relkind != RELKIND_RELATION)
 		return "It is not an ordinary table.";
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		return "It is a temporary table.";
 	if ((flaw = columns_flaw(rel, shape->columns, shape->ncolumns)) != NULL)
 		return flaw;
 	if (!shape->ruled && has_instead_rule(rel))
@@ -193,4 +186,60 @@ keep_run_ddl(const char *sql)
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
 	KEEP_FAULT("DDL run");
+}
+
+/*
+ * The table of that name which this user has just created.  The schema may have
+ * passed its name on meanwhile, and an event trigger may have moved the table.
+ */
+static Oid
+created_table(const char *schema, const char *relname)
+{
+	Oid			nspid;
+	Oid			relid = InvalidOid;
+	Relation	rel;
+	bool		ours;
+
+	AcceptInvalidationMessages();
+	nspid = get_namespace_oid(schema, true);
+	if (OidIsValid(nspid))
+		relid = get_relname_relid(relname, nspid);
+	rel = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	ours = rel != NULL && rel->rd_createSubid != InvalidSubTransactionId &&
+		rel->rd_rel->relowner == GetUserId();
+	if (rel != NULL)
+		relation_close(rel, NoLock);
+	if (!ours)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("table \"%s\" was renamed or moved while it was created", relname),
+				 errhint("The transaction might succeed if retried.")));
+	return relid;
+}
+
+/*
+ * Create a table as the current user, by the definition that stands behind its
+ * name; persistence is "" or "UNLOGGED ".  The caller is connected to SPI.
+ * Raises what CREATE TABLE raises, and 40001 where the table is not found again.
+ */
+Oid
+keep_create_table(Oid schema, const char *relname, const char *persistence,
+				  const char *definition)
+{
+	char	   *nspname = get_namespace_name(schema);
+
+	if (nspname == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("schema with OID %u does not exist", schema)));
+	keep_run_ddl(psprintf("CREATE %sTABLE %s %s", persistence,
+						  quote_qualified_identifier(nspname, relname), definition));
+	return created_table(nspname, relname);
+}
+
+/* Create an index on a table that was just created; "definition" begins with its columns. */
+void
+keep_create_index(Oid relid, const char *definition)
+{
+	keep_run_ddl(psprintf("CREATE INDEX ON %s %s", keep_relation_name(relid, false), definition));
 }

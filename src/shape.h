@@ -34,7 +34,9 @@ typedef struct KeepShape
 extern const char *keep_shape_flaw(Relation rel, const KeepShape *shape);
 extern Oid	keep_shape_column_sequence(Relation rel, const char *column);
 extern Oid	keep_creation_schema(text *name, const char *what, char **relname);
-extern char *keep_relation_name(Oid relid);
+extern Oid	keep_create_table(Oid schema, const char *relname, const char *persistence,
+							  const char *definition);
+extern void keep_create_index(Oid relid, const char *definition);
 extern void keep_run_ddl(const char *sql);
 
 #endif							/* KEEP_SHAPE_H */

@@ -8,6 +8,7 @@
 #include "as_owner.h"
 #include "clock.h"
 #include "compat.h"
+#include "naming.h"
 #include "option.h"
 #include "shape.h"
 #include "store.h"
@@ -16,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -190,7 +192,9 @@ log_sequence(Oid relid)
 	Oid			sequence = keep_shape_column_sequence(rel, "version");
 
 	relation_close(rel, NoLock);
-	keep_run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED", keep_relation_name(sequence)));
+	if (!OidIsValid(sequence))
+		keep_not_of_kind(relid, &keep_store_kind, "Column \"version\" is not an identity column.");
+	keep_run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED", keep_relation_name(sequence, false)));
 }
 
 /*
@@ -202,24 +206,21 @@ log_sequence(Oid relid)
 static Oid
 create_table(Oid schema, const char *name, bool unlogged)
 {
-	const char *table = quote_qualified_identifier(get_namespace_name(schema), name);
+	static const char definition[] =
+		"(key pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
+		"value pg_catalog.jsonb NOT NULL,"
+		"version pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
+		"created_at pg_catalog.timestamptz NOT NULL"
+		" DEFAULT pg_catalog.clock_timestamp(),"
+		"updated_at pg_catalog.timestamptz NOT NULL"
+		" DEFAULT pg_catalog.clock_timestamp(),"
+		"expires_at pg_catalog.timestamptz,"
+		"reap_at pg_catalog.timestamptz) WITH (fillfactor = 80)";
 	Oid			relid;
 
 	SPI_connect();
-	keep_run_ddl(psprintf("CREATE %sTABLE %s ("
-					 "key pg_catalog.text COLLATE pg_catalog.\"C\" PRIMARY KEY,"
-					 "value pg_catalog.jsonb NOT NULL,"
-					 "version pg_catalog.int8 GENERATED ALWAYS AS IDENTITY,"
-					 "created_at pg_catalog.timestamptz NOT NULL"
-					 " DEFAULT pg_catalog.clock_timestamp(),"
-					 "updated_at pg_catalog.timestamptz NOT NULL"
-					 " DEFAULT pg_catalog.clock_timestamp(),"
-					 "expires_at pg_catalog.timestamptz,"
-					 "reap_at pg_catalog.timestamptz)"
-					 " WITH (fillfactor = 80)",
-					 unlogged ? "UNLOGGED " : "", table));
-	keep_run_ddl(psprintf("CREATE INDEX ON %s (reap_at) WHERE reap_at IS NOT NULL", table));
-	relid = get_relname_relid(name, schema);
+	relid = keep_create_table(schema, name, unlogged ? "UNLOGGED " : "", definition);
+	keep_create_index(relid, "(reap_at) WHERE reap_at IS NOT NULL");
 	if (unlogged)
 		log_sequence(relid);
 	SPI_finish();
@@ -268,16 +269,28 @@ keep_create_store(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(relid);
 }
 
-/* Change the persistence of a store's table, but not of its sequence. */
+/*
+ * Change the persistence of a store's table, but not of its sequence.  The lock
+ * comes first, as the name may pass to another table while ALTER TABLE waits
+ * for it; and if it does so all the same, nothing has happened (40001).
+ */
 static void
 set_persistence(Relation rel, bool unlogged)
 {
 	Oid			relid = RelationGetRelid(rel);
-	const char *table = keep_relation_name(relid);
 
 	relation_close(rel, NoLock);
+	LockRelationOid(relid, AccessExclusiveLock);
 	SPI_connect();
-	keep_run_ddl(psprintf("ALTER TABLE %s SET %s", table, unlogged ? "UNLOGGED" : "LOGGED"));
+	keep_run_ddl(psprintf("ALTER TABLE %s SET %s", keep_relation_name(relid, false),
+						  unlogged ? "UNLOGGED" : "LOGGED"));
+	if (get_rel_persistence(relid) !=
+		(unlogged ? RELPERSISTENCE_UNLOGGED : RELPERSISTENCE_PERMANENT))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("table \"%s\" was renamed or moved during the call",
+						get_rel_name(relid)),
+				 errhint("The transaction might succeed if retried.")));
 	log_sequence(relid);
 	SPI_finish();
 }
@@ -335,7 +348,7 @@ keep_set_store_option(PG_FUNCTION_ARGS)
 
 	if (strcmp(option, "persistence") == 0)
 	{
-		/* mends a sequence that ALTER TABLE has made unlogged, too: no other flaw matters */
+		/* whatever its shape: this also mends a sequence that ALTER TABLE has made unlogged */
 		set_persistence(rel, unlogged_option(value));
 		PG_RETURN_VOID();
 	}

@@ -21,10 +21,6 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
-#define TYPE_TEXT	TEXTOID
-#define TYPE_TEXTS	TEXTARRAYOID
-#define TYPE_JSONBS 3807		/* jsonb[] has no macro before 17 */
-
 #define COLUMNS	"e.value, e.version, e.created_at, e.updated_at, e.expires_at"
 #define BY_KEY	" WHERE e.key OPERATOR(pg_catalog.=) $1"
 #define BY_KEYS " WHERE e.key OPERATOR(pg_catalog.=) ANY ($1)"
@@ -52,7 +48,7 @@
 	"INSERT INTO {table} AS e (key, value, created_at, updated_at, expires_at, reap_at)" \
 	" VALUES ($1, $2, $5, $5, $6, $6) ON CONFLICT (key) DO "
 #define PARAMS_ONE \
-	TYPE_TEXT, JSONBOID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID
+	TEXTOID, JSONBOID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID
 
 /* $1 keys, $2 values, $3 ttl, $4 max_lifetime; the clock is read row by row */
 #define INSERT_MANY \
@@ -64,7 +60,7 @@
 	" (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u(key, value)" \
 	" OFFSET 0) AS m OFFSET 0) AS n" \
 	" ON CONFLICT (key) DO UPDATE SET "
-#define PARAMS_MANY TYPE_TEXTS, TYPE_JSONBS, INTERVALOID, INTERVALOID
+#define PARAMS_MANY TEXTARRAYOID, JSONBARRAYOID, INTERVALOID, INTERVALOID
 
 /* Had an entry expired at $1? */
 #define EXPIRED_AT(e) e ".expires_at OPERATOR(pg_catalog.<=) $1"
@@ -73,36 +69,36 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 	/* what is there under a key, live or not */
 	[STORE_READ] = {
 		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY,
-		{TYPE_TEXT}
+		{TEXTOID}
 	},
 	/* the same for many keys, each with its place in the array */
 	[STORE_READ_MANY] = {
 		"SELECT " COLUMNS ", u.place FROM pg_catalog.unnest($1) WITH ORDINALITY AS u(key, place)"
 		", LATERAL (SELECT " COLUMNS " FROM {table} AS e"
 		" WHERE e.key OPERATOR(pg_catalog.=) u.key OFFSET 0) AS e ORDER BY u.place",
-		{TYPE_TEXTS}
+		{TEXTARRAYOID}
 	},
 	/* one row for each row that the snapshot sees under the keys */
 	[STORE_COUNT_MANY] = {
 		"SELECT FROM {table} AS e" BY_KEYS,
-		{TYPE_TEXTS}
+		{TEXTARRAYOID}
 	},
 	[STORE_LOCK] = {
 		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY " FOR NO KEY UPDATE",
-		{TYPE_TEXT}
+		{TEXTOID}
 	},
 	[STORE_LOCK_VERSION] = {
 		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY IS_VERSION " FOR NO KEY UPDATE",
-		{TYPE_TEXT, INT8OID}
+		{TEXTOID, INT8OID}
 	},
 	[STORE_LOCK_SHARE] = {
 		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY " FOR SHARE",
-		{TYPE_TEXT}
+		{TEXTOID}
 	},
 	/* the row if nobody else has it locked; never waits */
 	[STORE_LOCK_FREE] = {
 		"SELECT " COLUMNS " FROM {table} AS e" BY_KEY " FOR NO KEY UPDATE SKIP LOCKED",
-		{TYPE_TEXT}
+		{TEXTOID}
 	},
 	/* create, or write to a live entry; no row: an expired one is there, now locked */
 	[STORE_PUT] = {
@@ -126,33 +122,33 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		INSERT_ONE "UPDATE SET value = keep.json_increment(e.value, $7, $8)"
 		SET_LIVE("change_life", "put_reap")
 		" WHERE {live} RETURNING " COLUMNS ", " INSERTED,
-		{PARAMS_ONE, TYPE_TEXTS, INT8OID}
+		{PARAMS_ONE, TEXTARRAYOID, INT8OID}
 	},
 	/* a new value for a locked row */
 	[STORE_UPDATE] = {
 		"UPDATE {table} AS e SET value = $2, version = {version}, updated_at = $3"
 		", expires_at = $4, reap_at = LEAST(e.reap_at, $4)" BY_KEY " RETURNING " COLUMNS,
-		{TYPE_TEXT, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		{TEXTOID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	/* a new expiry for a locked row */
 	[STORE_RENEW] = {
 		"UPDATE {table} AS e SET expires_at = $2, reap_at = LEAST(e.reap_at, $2)" BY_KEY
 		" RETURNING " COLUMNS,
-		{TYPE_TEXT, TIMESTAMPTZOID}
+		{TEXTOID, TIMESTAMPTZOID}
 	},
 	/* a new version and new times for a row that this call has created */
 	[STORE_REDRAW] = {
 		"UPDATE {table} AS e SET version = {version}, created_at = $2, updated_at = $2"
 		", expires_at = $3, reap_at = LEAST(e.reap_at, $3)" BY_KEY " RETURNING " COLUMNS,
-		{TYPE_TEXT, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		{TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[STORE_DELETE] = {
 		"DELETE FROM {table} AS e" BY_KEY " RETURNING " COLUMNS,
-		{TYPE_TEXT}
+		{TEXTOID}
 	},
 	[STORE_DELETE_VERSION] = {
 		"DELETE FROM {table} AS e" BY_KEY IS_VERSION " RETURNING " COLUMNS,
-		{TYPE_TEXT, INT8OID}
+		{TEXTOID, INT8OID}
 	},
 	/* as STORE_PUT, for keys in ascending order */
 	[STORE_PUT_MANY] = {
@@ -170,7 +166,7 @@ const KeepStatement store_statements[STORE_NSTATEMENTS] = {
 		"UPDATE {table} AS e SET version = {version}, created_at = $2, updated_at = $2"
 		", expires_at = $3, reap_at = LEAST(e.reap_at, $3)" BY_KEYS
 		" RETURNING " COLUMNS ", e.key",
-		{TYPE_TEXTS, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		{TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[STORE_EXPIRE] = {
 		KEEP_SWEEP_EXPIRE(EXPIRED_AT),

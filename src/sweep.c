@@ -14,8 +14,8 @@
 #include "clock.h"
 #include "compat.h"
 #include "fault.h"
+#include "naming.h"
 #include "plan.h"
-#include "shape.h"
 #include "stats.h"
 #include "subxact.h"
 #include "sweep.h"
@@ -112,7 +112,7 @@ sweep_one(void *arg)
 static const char *
 table_name(Oid relid)
 {
-	char	   *name = keep_relation_name(relid);
+	char	   *name = keep_relation_name(relid, true);
 
 	return name != NULL ? name : psprintf("with OID %u", relid);
 }

@@ -65,7 +65,7 @@ place_of(Datum value, const char *const *names, int nnames)
 			memcmp(names[i], VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0)
 			return i;
 	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 			 errmsg("unexpected status or reason of a transfer: \"%s\"", text_to_cstring(name))));
 }
 

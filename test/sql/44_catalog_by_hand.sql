@@ -64,3 +64,13 @@ SELECT test.code($$SELECT keep.balance('l', 'a')$$);
 DROP TABLE s, l, l_transfers, r, g, g_steps, depth;
 DROP SCHEMA before CASCADE;
 DROP FUNCTION change_it();
+-- the second table of a pair may not be one that goes away with the session
+SELECT keep.create_ledger('pair');
+CREATE TEMPORARY TABLE temporary (LIKE pair_transfers INCLUDING ALL);
+SELECT test.code($$SELECT keep.register('pair', 'ledger', '{"transfers": "pg_temp.temporary"}')$$);
+-- a store that draws no versions has no sequence to be mended
+SELECT keep.create_store('drawn');
+ALTER TABLE drawn ALTER COLUMN version DROP IDENTITY;
+SELECT test.code($$SELECT keep.set_store_option('drawn', 'persistence', 'unlogged')$$);
+SELECT relpersistence FROM pg_class WHERE oid = 'drawn'::regclass;
+DROP TABLE pair, pair_transfers, temporary, drawn;
