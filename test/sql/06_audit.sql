@@ -187,10 +187,19 @@ WHERE m[2] !~ '^(keep|pg_catalog)\.' AND m[2] NOT IN ('SETOF', 'PUBLIC', '(');
 -- Every function that is called, and every type that is named, is qualified (CVE-2018-1058).
 SELECT name, m[1] AS "call without a schema" FROM script, regexp_matches(regexp_replace(code, '\mAS\s+\w+\s*\(', '', 'g'), '([^\s(,]*[a-z_]+)\s*\(', 'g') m
 WHERE m[1] !~ '^(keep|pg_catalog)\.[a-z_]+$' AND m[1] !~ '^[A-Z]+$';
-SELECT name, m[1] AS "type without a schema" FROM script,
-    regexp_matches(code, '[^.\w](text|jsonb?|bigint|int[248]?|integer|smallint|bool|boolean|timestamptz|timestamp|interval|name|oid|reg\w+|void|record|trigger|event_trigger|bytea)(?:\[\])?\s*(?:[,=;)]|NOT\s)', 'g') m
-WHERE m[1] NOT IN ('name', 'timestamp');
+-- A type is every word that is the name of one, or one of SQL's other names of it. It is none as the name of an argument, which
+-- has its type behind it, of a column, or as a keyword.
+CREATE TEMP TABLE word AS
+SELECT typname::text AS word FROM pg_type WHERE typnamespace IN ('pg_catalog'::regnamespace, 'keep'::regnamespace)
+UNION SELECT unnest('{int,integer,smallint,bigint,boolean,real,double,precision,decimal,dec,character,varying,nchar,national}'::text[]);
+SELECT count(*) > 150 AS "types to look for" FROM word;
+CREATE FUNCTION pg_temp.types_in(code text) RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT m[1] FROM regexp_matches(regexp_replace(code, '\mAS\s+\w+\s*,', '', 'g'), '(?<![.\w"])("?\w+"?)(?![\w".])(?!\s+(?:pg_catalog|keep)\.)', 'g') m
+    WHERE lower(trim('"' FROM m[1])) IN (SELECT word FROM word) AND m[1] NOT IN ('TRIGGER', 'ANY') $$;
+SELECT string_agg(t, ' ' ORDER BY t COLLATE "C") AS "found where they are" FROM pg_temp.types_in('(name pg_catalog.text, a xid, b uuid[] = ''''::UUID[], c "char", d numeric(2),'
+    ' e double precision) RETURNS SETOF float8; CAST(x AS name); SELECT name.a, ''''::keep.lease, a AS name, b::timestamp with time zone') t;
+SELECT name, t AS "type without a schema" FROM script, pg_temp.types_in(code) t;
 -- An operator would be looked up. There is none but the = of a default or of SET, and such as say their schema.
 SELECT name, m[1] AS "operator" FROM script, regexp_matches(regexp_replace(code,
     'OPERATOR\(pg_catalog\.[^)]+\)|SET search_path =|\m[a-z0-9_]+(\[\])?\s+=\s+(NULL|true|false|-?[0-9]+|'''')', '', 'g'), '([-+*/<>=~!@#%^&|`?]+)', 'g') m;
-DROP TABLE script, label, closed;
+DROP TABLE script, word, label, closed;

@@ -208,26 +208,55 @@ foreach my $cell (@$plain)
 }
 ok(!@wrong, 'what they do') or diag(join "\n", @wrong);
 
-# Judges the cells of a condition
+# The kinds of table for which this PostgreSQL refuses the SQL of a condition, by SQLSTATE
+sub refused
+{
+	my ($since, $refused, $code) = @{ shift->{impossible} // return };
+	return $node->pg_version >= $since ? map { $kinds{$_} => $code } split //, $refused : ();
+}
+
+# How many calls there are of some kinds of table
+sub calls_of
+{
+	my @of = @_;
+	return scalar grep { my $call = $_; grep { $call->{kind} eq $_ } @of } values %call;
+}
+
+# How many cells sql_of() is to return; where the SQL is refused there are those from before it.
+sub number_of
+{
+	my ($condition) = @_;
+	my %refused = refused($condition);
+	my @of = map { $kinds{$_} } split //, $groups{ $condition->{kinds} } // $condition->{kinds};
+	my $before = $condition->{prepared} ? 2 : $condition->{warm} ? 1 : 0;
+	return $before * calls_of(@of) + ($condition->{prepared} ? 2 : 1) * calls_of(grep { !$refused{$_} } @of);
+}
+
+# Judges the cells of a condition; no other number of them is right than "number" or number_of().
 sub check
 {
 	my ($condition, $rows, $warnings) = @_;
+	my %refused = refused($condition);
+	my ($is, $number) = (0, $condition->{number} // number_of($condition));
 	my @bad;
 	push @bad, $warnings if $warnings =~ /ERROR|FATAL/ || ($warnings ne '' && $condition->{expected} !~ /none|file|clean/);
-	push @bad, 'nothing was called' if !@$rows;
 	foreach my $cell (@$rows)
 	{
 		my $call = $call{ $cell->{nr} };
 		if ($cell->{phase} eq 'setup')
 		{
-			push @bad, show($cell) unless $cell->{code} eq ($condition->{impossible} // '');
+			push @bad, show($cell) unless $cell->{code} eq ($refused{ $cell->{kind} } // '');
 			next;
 		}
-		$cells++;
+		$is++;
 		my $expected = $cell->{phase} eq 'before' ? 'same' : $cell->{expected} // expected($condition, $call);
 		push @bad, show($cell) . " -- expected $expected" unless judge($expected, $call, $cell, $condition);
+		# 42809 as well, but not ours
+		push @bad, show($cell) if $cell->{message} =~ /is a procedure|is not a procedure/;
 		note_cell($condition->{file} // $condition->{name}, $cell) if $expected =~ /file/ && $cell->{phase} ne 'before';
 	}
+	unshift @bad, "$is cells, not $number" if $is != $number || !$number;
+	$cells += $is;
 	splice @bad, 50, @bad, '...' if @bad > 50;
 	return ok(!@bad, "$condition->{name} ($condition->{kinds})") || diag(join "\n", @bad);
 }
@@ -235,6 +264,72 @@ sub check
 foreach my $condition (grep { $_->{name} =~ /$ENV{GUARDS}/ } @conditions)
 {
 	check($condition, cells(sql_of($condition)));
+}
+
+# A call that commits, as a cell; $sql makes it, on tables of that kind, and $after comes behind it
+sub committed
+{
+	my ($call, $sql, $kind, $after) = @_;
+	return "SELECT guard.rows('$kind') AS before \\gset\n$sql\n\\set code :SQLSTATE\n\\set message :LAST_ERROR_MESSAGE\n" .
+	  ($after // '') . "RESET ROLE;\nSELECT '$call->{kind}', 'cell', $call->{nr}, CASE :'code' WHEN '00000' THEN 'ok' ELSE :'code' END, ''," .
+	  " guard.change(:'before', guard.rows('$kind')), :'message';\n";
+}
+
+# The procedures commit, so they are called by psql, and so is what a condition takes committed.
+my @procedures = grep { $_->{kind} eq 'procedure' } map { $call{$_} } 1 .. $nr;
+
+# SQL that calls the procedures under a condition: "do" is what a DO block has around the call, "place" what a routine that
+# makes it begins with, "around" what is around the statement, "calls" what to call instead of each once.
+sub procedures_sql
+{
+	my %c = (role => 'guard_owner', target => q('{t}'), setup => '', isolation => '', calls => [ map { [ $_ ] } @procedures ], @_);
+	my $sql = "SELECT 'app.g'::regclass::oid AS oid \\gset\n";
+	$c{setup} =~ s/SET LOCAL /SET /g;
+	$c{setup} =~ s/SET transaction_/SET default_transaction_/;
+	$c{setup} .= "; SET default_transaction_isolation = '" . lc($c{isolation} =~ s/, READ ONLY//r) . '\'' if $c{isolation};
+	$c{setup} .= '; SET default_transaction_read_only = on' if $c{isolation} =~ /READ ONLY/;
+	$sql .= "DO \$setup\$ BEGIN EXECUTE \$as_is\$$c{setup}\$as_is\$; END \$setup\$;\n\\if :ERROR\n" .
+	  "SELECT 'procedure', 'setup', 0, :'SQLSTATE', '$c{name}', '', :'LAST_ERROR_MESSAGE';\n\\else\n" if $c{setup};
+	foreach (@{ $c{calls} })
+	{
+		my ($call, $null) = @$_;
+		my $e = expression($call, $null);
+		my $target = $c{target};
+		if ($target eq q('{t}'))
+		{
+			$sql .= "SELECT t AS target FROM guard.kind WHERE kind = 'saga_log' \\gset\n";
+			$target = q(:'target');
+		}
+		elsif ($target =~ /SELECT/)
+		{
+			$sql .= "SELECT $target\::oid AS target \\gset\n";
+			$target = ':target';
+		}
+		$target =~ s/\{oid\}/:oid/;
+		my $statement = 'CALL ' . $e =~ s/@/$target/r;
+		if ($c{do} || $c{place})
+		{
+			# INOUT arguments must be variables in PL/pgSQL
+			$statement = ($c{place} ? "CREATE OR REPLACE $c{place} LANGUAGE plpgsql AS" : 'DO') . ' $do$ DECLARE s text; n int; BEGIN ' .
+			  sprintf($c{do} // '%s', $statement =~ s/:'target'/'app.g'/r =~ s/'undo'\)/'undo', s, n)/r) . '; END $do$';
+			$statement .= $c{place} =~ /PROCEDURE/ ? ";\nCALL app.place()" : ";\nSELECT app.place()" if $c{place};
+		}
+		$sql .= committed($call, "SET ROLE $c{role};\n" . sprintf($c{around} // '%s', $statement) . ';', 'saga_log', $c{around} ? "ROLLBACK;\n" : '');
+	}
+	$sql .= "\\endif\n" if $c{setup};
+	$sql .= "RESET ALL;\n$c{undo};\n" if $c{undo};
+	my %fill = (t => 'app.g', u => 'app.g_steps', tu => 'app.g, app.g_steps', kind => 'saga_log', key => 'saga', parallel => $parallel);
+	$sql =~ s/\{($_)\}/$fill{$1}/g foreach keys %fill;
+	return $sql;
+}
+
+# Runs it, with the tables made anew for each: cells, and what else there is to read than errors, which are the cells'
+sub procedure_cells
+{
+	my ($more, @conditions) = @_;
+	my $sql = join '', map { "SET client_min_messages = warning;\nSELECT guard.found(), guard.make('saga_log');\n$more" . procedures_sql(%$_) } @conditions;
+	my ($rows, $warnings) = cells($sql);
+	return ($rows, join("\n", grep { /FATAL|PANIC|WARNING|closed/ } split /\n/, $warnings));
 }
 
 # Every argument as NULL
@@ -246,26 +341,44 @@ foreach my $condition (grep { $_->{name} =~ /$ENV{GUARDS}/ } @conditions)
 		{
 			my $expected = substr($call->{nulls}, $i, 1) eq 'r' ? '22004' : 'ok';
 			my $e = expression($call, $i);
-			$sql .= "SELECT * FROM guard.with_null($call->{nr}, '$expected', \$q\$$e\$q\$);\n";
+			$sql .= $call->{kind} eq 'procedure' ? procedures_sql(calls => [ [ $call, $i ] ]) :
+			  "SELECT * FROM guard.with_null($call->{nr}, '$expected', \$q\$$e\$q\$);\n";
 		}
 	}
 	my ($rows, $warnings) = cells($sql);
-	$_->{expected} = $_->{phase} foreach @$rows;
-	check({ name => 'NULL for an argument', kinds => 'Ax' }, $rows, $warnings);
+	# procedures need each of theirs
+	$_->{expected} = $_->{kind} eq 'procedure' ? '22004' : $_->{phase} foreach @$rows;
+	$warnings =~ s/^\S+ ERROR:  argument "\w+" must not be null\n?//gm;
+	check({ name => 'NULL for an argument', kinds => 'Ax', expected => '', number => length(join '', map { $_->{nulls} } values %call) },
+		$rows, $warnings);
 }
 
-# Columns, one after the other
+# Columns, one after the other. For which a change is not possible is said in the table, too.
 foreach my $change (@column_changes)
 {
-	my ($rows, $warnings) = cells("SELECT * FROM guard.each_column(\$q\$$change->[1]\$q\$)");
-	check({ name => "a column $change->[0]", kinds => 'T', expected => 'stat_reset=ok allow_saga_function=42809/same *=42809' }, [ grep { $_->{phase} ne 'setup' } @$rows ], $warnings);
+	my ($name, $statements, @refused) = @$change;
+	my @columns = map { [ split /\|/ ] } split /\n/, $node->safe_psql('postgres', "SELECT kind, name FROM guard.columns(\$q\$$statements\$q\$)");
+	my %refused;
+	@refused{ map { s/ .*//r } @refused } = map { s/.* //r } @refused;
+	my $number = 0;
+	$number += calls_of($_->[0]) foreach grep { !$refused{ $_->[1] } } @columns;
+	my ($rows, $warnings) = cells("SELECT * FROM guard.each_column(\$q\$$statements\$q\$)");
+	is_deeply({ map { $_->{result} => $_->{code} } grep { $_->{phase} eq 'setup' } @$rows }, \%refused, "a column $name: where it is refused");
+	check({ name => "a column $name", kinds => 'T', expected => 'stat_reset=ok allow_saga_function=42809/same *=42809', number => $number },
+		[ grep { $_->{phase} ne 'setup' } @$rows ], $warnings);
 }
 
-# In a transaction that has failed
+# In a transaction that has failed in a call: it is PostgreSQL that refuses the next one, whatever that is. What pg_keep has
+# to do with it is that the same call is right again as soon as the failure is taken back.
 {
-	my $sql = join '', map { "BEGIN; SELECT 1 / 0; SELECT query FROM guard.call WHERE nr = $_->{nr};\n\\set code :SQLSTATE\nROLLBACK;\n" .
-		"SELECT '$_->{kind}', 'cell', $_->{nr}, :'code', '', '', '';\n" } grep { $_->{kind} ne 'procedure' } map { $call{$_} } 1 .. $nr;
-	check({ name => 'a transaction that has failed', kinds => 'Ax', expected => '*=25P02' }, (cells($sql))[0], '');
+	my $sql = join '', map { "BEGIN;\nSELECT replace(query, '\@', guard.fill(\$q\$'{t}'\$q\$, kind)) AS query FROM guard.call WHERE nr = $_->{nr} \\gset\n" .
+		"SAVEPOINT s;\nSET LOCAL ROLE guard_owner;\nSELECT keep.get('guard.one', 'a');\n:query;\n\\set code :SQLSTATE\nROLLBACK TO s;\n" .
+		"SELECT '$_->{kind}', '25P02', $_->{nr}, :'code', '', '', '';\n" .
+		"SELECT * FROM guard.cell('guard_owner', :'query', false, guard.rows('$_->{kind}'), ROW('$_->{kind}', 'same', $_->{nr}, NULL, NULL, NULL, NULL));\n" .
+		"ROLLBACK;\n" } grep { $_->{kind} ne 'procedure' } map { $call{$_} } 1 .. $nr;
+	my ($rows) = cells($sql);
+	$_->{expected} = $_->{phase} foreach @$rows;
+	check({ name => 'a transaction that has failed', kinds => 'Ax', expected => '', number => 2 * ($nr - @procedures) }, $rows, '');
 }
 
 # A temporary table of another session
@@ -273,8 +386,10 @@ foreach my $change (@column_changes)
 	my ($in, $out) = ("CREATE TEMP TABLE other_temp (key text COLLATE \"C\" PRIMARY KEY, value jsonb); SELECT 'made';\n", '');
 	my $other = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	$other->pump until $out =~ /made/;
-	check($_, cells(sql_of($_))) foreach { name => 'a temporary table of another session', kinds => 'T', role => 'none',
-		expected => 'stat_reset=ok register=0A000 *=42809', target => q((SELECT oid FROM pg_class WHERE relname = 'other_temp')::regclass) };
+	my %c = (name => 'a temporary table of another session', kinds => 'T', role => 'none',
+		expected => 'stat_reset=ok register=0A000 *=42809', target => q((SELECT oid FROM pg_class WHERE relname = 'other_temp')::regclass));
+	check(\%c, cells(sql_of(\%c)));
+	check({ %c, name => "$c{name}: procedures", number => scalar @procedures }, (cells(procedures_sql(%c)))[0], '');
 	$in .= "\\q\n";
 	$other->finish;
 }
@@ -291,69 +406,58 @@ foreach my $change (@column_changes)
 	{
 		check($condition, cells(sql_of($condition), $standby));
 	}
+	check({ name => 'a standby: procedures', kinds => 'g', expected => '*=25006', number => scalar @procedures }, (cells(procedures_sql(), $standby))[0], '');
 	$standby->stop;
 	push @logs, $standby->logfile;
-}
-
-# A call that commits, as a cell; $sql makes it, on tables of that kind
-sub committed
-{
-	my ($call, $setup, $sql, $kind) = @_;
-	return "$setup\nSELECT guard.rows('$kind') AS before \\gset\n$sql\n\\set code :SQLSTATE\n\\set message :LAST_ERROR_MESSAGE\n" .
-	  "RESET ROLE;\nSELECT '$call->{kind}', 'cell', $call->{nr}, CASE :'code' WHEN '00000' THEN 'ok' ELSE :'code' END, ''," .
-	  " guard.change(:'before', guard.rows('$kind')), :'message';\n";
 }
 
 # Cursors that outlive their transaction: the call is made by its commit.
 {
 	my $sql = "SET client_min_messages = warning;\n" . join '', map { "SELECT guard.anew('$_->{kind}');\nSELECT replace(query, '\@', guard.fill(\$q\$'{t}'\$q\$, kind)) AS query FROM guard.call " .
-		"WHERE nr = $_->{nr} \\gset\n" . committed($_, '', "SET ROLE guard_owner;\nBEGIN;\nDECLARE c CURSOR WITH HOLD FOR :query;\nCOMMIT;", $_->{kind}) .
+		"WHERE nr = $_->{nr} \\gset\n" . committed($_, "SET ROLE guard_owner;\nBEGIN;\nDECLARE c CURSOR WITH HOLD FOR :query;\nCOMMIT;", $_->{kind}) .
 		"FETCH 1 FROM c; CLOSE c;\nSELECT guard.anew('$_->{kind}');\n" } grep { $_->{kind} =~ /^(store|ledger|request_log|saga_log)$/ } map { $call{$_} } 1 .. $nr;
 	my ($rows, $warnings) = cells($sql);
 	check({ name => 'a cursor WITH HOLD', kinds => 'T', expected => '*=change' }, $rows, $warnings);
 }
 
-# The procedures commit. So what a condition takes is committed, too, and all is made anew afterwards.
-my @procedures = grep { $_->{kind} eq 'procedure' } map { $call{$_} } 1 .. $nr;
+# The procedures, under the conditions: not where something is made of the expression that a call is, which a CALL is not, nor
+# where the table says why.
 my %once;
 foreach my $condition ({ name => 'plain', kinds => 'g', expected => '*=file' },
 	{ name => 'a DO block', kinds => 'g', expected => '*=same', do => 'NULL; BEGIN %s; END' },
 	{ name => 'a DO block with an exception handler', kinds => 'g', expected => '*=2D000', do => '%s; EXCEPTION WHEN division_by_zero THEN NULL' },
+	{ name => 'a procedure', kinds => 'g', expected => '*=same', place => 'PROCEDURE app.place()' },
+	{ name => 'a procedure with a setting', kinds => 'g', expected => '*=2D000', place => 'PROCEDURE app.place() SET work_mem = 100' },
+	{ name => 'a SECURITY DEFINER procedure', kinds => 'g', expected => '*=2D000', place => 'PROCEDURE app.place() SECURITY DEFINER' },
+	{ name => 'a function', kinds => 'g', expected => '*=2D000', place => 'FUNCTION app.place() RETURNS void' },
+	{ name => 'a transaction', kinds => 'g', expected => '*=2D000', around => "BEGIN;\n%s" },
+	{ name => 'a transaction that has failed', kinds => 'g', expected => '*=25P02', around => "BEGIN;\nSELECT keep.get('guard.one', 'a');\n%s" },
 	grep { $_->{name} =~ /$ENV{GUARDS}/ && ($groups{ $_->{kinds} } // $_->{kinds}) =~ /g/ } @conditions)
 {
-	my %c = (role => 'guard_owner', target => q('{t}'), setup => '', isolation => '', %$condition);
-	next if $c{wrap} || $c{target} =~ /oid\}|SELECT/ || $c{setup} =~ /ON (SCHEMA keep|ALL ROUTINES)|default_transaction|keep\.relation/ ||
-	  (!$c{do} && $once{"$c{setup}$c{role}$c{target}$c{isolation}"}++);
-	$c{setup} =~ s/SET LOCAL /SET /g;
-	$c{setup} =~ s/SET transaction_/SET default_transaction_/;
-	$c{setup} .= "; SET default_transaction_isolation = '" . lc($c{isolation} =~ s/, READ ONLY//r) . '\'' if $c{isolation};
-	$c{setup} .= '; SET default_transaction_read_only = on' if $c{isolation} =~ /READ ONLY/;
-	my %fill = (t => 'app.g', u => 'app.g_steps', tu => 'app.g, app.g_steps', kind => 'saga_log', key => 'saga', parallel => $parallel);
-	my $sql = "SET client_min_messages = warning;\nSELECT guard.found(), guard.make('saga_log');\n";
-	$sql .= "SELECT guard.make(kind) FROM guard.kind WHERE kind <> 'saga_log';\n" if $c{name} =~ /another kind/;
-	foreach my $call (@procedures)
-	{
-		my $target = $c{target} eq q('{t}') ? "SELECT t AS target FROM guard.kind WHERE kind = 'saga_log' \\gset\n" : "\\set target $c{target}\n";
-		my $e = expression($call) =~ s/@/$c{target} eq q('{t}') ? q(:'target') : $c{target}/er;
-		my $statement = "CALL $e";
-		# INOUT arguments must be variables in PL/pgSQL
-		$statement = 'DO $do$ DECLARE s text; n int; BEGIN ' . sprintf($c{do}, $statement =~ s/:'target'/'app.g'/r =~ s/'undo'\)/'undo', s, n)/r) . '; END $do$'
-		  if $c{do};
-		$sql .= committed($call, $call == $procedures[0] ? "$c{setup};" : '', "${target}SET ROLE $c{role};\n$statement;", 'saga_log');
-	}
-	$sql =~ s/\{($_)\}/$fill{$1}/g foreach keys %fill;
-	my ($rows, $warnings) = cells($sql);
+	my %c = (setup => '', role => '', target => '', isolation => '', %$condition);
+	next if $c{wrap} || $c{no_procedure} || (!grep { $c{$_} } qw(do place around)) && $once{"$c{setup}$c{role}$c{target}$c{isolation}"}++;
+	my ($rows, $warnings) = procedure_cells($c{name} =~ /another kind/ ? "SELECT guard.make(kind) FROM guard.kind WHERE kind <> 'saga_log';\n" : '', $condition);
 	if ($c{name} eq 'plain')
 	{
 		@{ $call{ $_->{nr} } }{qw(code result change)} = @$_{qw(code result change)} foreach @$rows;
 	}
-	check({ %c, name => "$c{name}: procedures", file => $c{file} // $c{name} }, $rows, $warnings =~ /FATAL|PANIC|closed/ ? $warnings : '');
+	check({ %c, name => "$c{name}: procedures", file => $c{file} // $c{name}, number => scalar @procedures }, $rows, $warnings);
+}
+foreach my $change (@column_changes)
+{
+	my ($name, $statements, @refused) = @$change;
+	my %refused = map { s/ .*//r => 1 } @refused;
+	my @columns = map { [ split /\|/ ] } split /\n/,
+	  $node->safe_psql('postgres', "SELECT guard.found(), guard.make('saga_log'); SELECT name, statements FROM guard.columns(\$q\$$statements\$q\$) WHERE kind = 'saga_log'");
+	@columns = map { { name => $_->[0], setup => $_->[1] } } grep { @$_ == 2 && !$refused{ $_->[0] } } @columns;
+	check({ name => "a column $name: procedures", kinds => 'g', expected => '*=42809', number => @columns * @procedures }, procedure_cells('', @columns));
 }
 
 open my $out, '>', "$PostgreSQL::Test::Utils::log_path/guards.tsv" or die;
 print $out $found;
 close $out;
-note("$cells cells");
+note("$cells cells of " . @conditions . " conditions and " . @column_changes . " changes of columns");
+cmp_ok($cells, '>', 28_000, 'cells') if $ENV{GUARDS} eq '';
 
 # The server is the same one, and has nothing to complain of: besides what its log says at once, that is what it says when
 # sessions end.

@@ -25,6 +25,8 @@ sub as
 {
 	my ($role, $db, $query) = @_;
 	my ($ret, $out, $err) = $node->psql($db, $query, extra_params => [ '-U', $role ], on_error_stop => 0);
+	# a session that there was not has no errors either
+	die "no session of $role in $db: $err" if $ret;
 	return "$out$err";
 }
 
@@ -54,7 +56,9 @@ foreach my $command ('CREATE EXTENSION pg_keep', 'CREATE EXTENSION IF NOT EXISTS
 is(sql($node, 'trap', q{SELECT (SELECT count(*) FROM pg_extension WHERE extname = 'pg_keep'), (SELECT count(*) FROM pg_depend WHERE deptype = 'e' AND refobjid > 16384),
 	(SELECT count(*) FROM pg_proc WHERE pronamespace = 'keep'::regnamespace)}), '0|0|1', 'and leaves nothing');
 like(as('eve', 'trap', 'CREATE EXTENSION pg_keep'), qr/permission denied to create extension/, 'who owns the database cannot install it');
-like(as('eve', 'trap', 'CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION keep.put()'), qr/permission denied|does not exist/, 'nor put an event trigger in its way');
+is(as('eve', 'trap', 'CREATE FUNCTION keep.fire() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$'), '', 'she has a function for an event trigger');
+like(as('eve', 'trap', 'CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION keep.fire()'), qr/permission denied to create event trigger/,
+	'but cannot put one in its way');
 as('eve', 'trap', 'DROP SCHEMA keep CASCADE');
 
 # Names and operators that an install script, or a function, could mean; each warns where it is run.
@@ -144,8 +148,11 @@ is(sql($node, 'trap', q{SET search_path = pg_catalog; SELECT count(*) FROM pg_de
 	{
 		my $role = $roles[$n];
 		my @run = grep { $_->[ 2 + $n ] eq 'ok' && $_->[1] !~ /wait_for|_reaper\(/ } @statements;
-		my $out = as($role, 'trap', join('', map { $_->[1] =~ /^CALL/ ? "$_->[1];\n" : "BEGIN ISOLATION LEVEL READ COMMITTED; $_->[1]; ROLLBACK;\n" } @run));
+		my $out = as($role, 'trap', join('', map {
+			my $call = "$_->[1];\n\\echo answered :SQLSTATE\n";
+			$_->[1] =~ /^CALL/ ? $call : "BEGIN ISOLATION LEVEL READ COMMITTED; $call ROLLBACK;\n" } @run));
 		unlike($out, qr/ERROR|TRAPPED/, @run . " calls by $role between the traps");
+		is(scalar(() = $out =~ /^answered 00000$/gm), scalar(@run), 'each was answered');
 	}
 	unlike(as('ann', 'trap', q{ALTER TABLE app.s RENAME TO renamed; ALTER TABLE app.renamed RENAME TO s; DROP TABLE app.log}), qr/ERROR|TRAPPED/, 'and DDL that the event triggers follow');
 }

@@ -76,8 +76,8 @@ create_request_log | create | 'app.new'; '1 day'; true | ror | create_request_lo
 create_saga_log | create | 'app.new'; 5 | rr | create_saga_log = to_regclass('app.new')
 expire | none | NULL; 1000 | or | expire | x
 expire_requests | none | NULL; 1000 | or | * | x
-run_compensations | procedure | @; 'undo' | | | SU | SU
-run_due_compensations | procedure | @; 10 | | | SU | SU
+run_compensations | procedure | @; 'undo' | rr | | SU | SU
+run_due_compensations | procedure | @; 10 | rr | | SU | SU
 clock | none | | | clock > '2000-01-01'
 transactions_ended | none | | | transactions_ended >= 0
 merge_patch | none | '{"a": 1}'; '{"b": 2}' | or | merge_patch
@@ -105,7 +105,8 @@ TABLE
 #
 # Settings: role (guard_owner where none is named), target (a name or number instead of {t}), warm (all is called before, so that
 # plans are there), prepared (the same, by prepared statements; and once more without), isolation, wrap (what makes the call),
-# impossible (the SQLSTATE by which some versions of PostgreSQL refuse the SQL).
+# impossible (from which version of PostgreSQL on the SQL is refused, for which kinds, by which SQLSTATE), undo (what takes it
+# back besides making the tables anew: the procedures commit), no_procedure (why they are not called under it).
 our @conditions;
 
 sub condition
@@ -128,9 +129,12 @@ foreach my $rights (map { [ split /\//, $_, -1 ] } qw(/ SIUD/SIUD IUD/SIUD SUD/S
 	condition($name, 'P', 'rights', "$t$u", role => 'guard_user', rights => $rights, warm => 1);
 }
 my $all_rights = 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA app TO guard_user';
-condition('no USAGE on keep', 'Ax', '*=42501', "$all_rights; REVOKE USAGE ON SCHEMA keep FROM PUBLIC", role => 'guard_user', warm => 1);
+condition('no USAGE on keep', 'Ax', '*=42501', "$all_rights; REVOKE USAGE ON SCHEMA keep FROM PUBLIC", role => 'guard_user', warm => 1,
+	undo => 'GRANT USAGE ON SCHEMA keep TO PUBLIC');
 condition('no EXECUTE', 'Ax', '*=42501', "$all_rights; REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA keep FROM PUBLIC",
-	role => 'guard_user', warm => 1);
+	role => 'guard_user', warm => 1, undo => 'GRANT EXECUTE ON ALL ROUTINES IN SCHEMA keep TO PUBLIC; REVOKE EXECUTE ON FUNCTION ' .
+	'keep.start_reaper(), keep.stop_reaper(), keep.stat_reset(regclass), keep.relation_restored(), keep.table_dropped(), ' .
+	'keep.table_altered() FROM PUBLIC');
 condition('no USAGE on the schema', 'T', '*=42501', "$all_rights; REVOKE USAGE ON SCHEMA app FROM guard_user", role => 'guard_user', warm => 1);
 condition('a stranger, functions without a table', 'cnx', 'a=42501 c=42501 expire=ok expire_requests=ok *=same', '', role => 'guard_user');
 condition('no EXECUTE on the functions of steps', 'rg', 'o=42501 call_once=42501 run_step=42501 compensate_saga=42501 run_compensations=42501 run_due_compensations=ok *=same',
@@ -161,7 +165,8 @@ condition('serializable', 'A', '*=same', '', isolation => 'SERIALIZABLE');
 condition('serializable, read-only', 'A', 'w=25006 *=same', '', isolation => 'SERIALIZABLE, READ ONLY');
 
 # Settings
-condition($_, 'A', '*=same', "SET LOCAL $_") foreach (
+my %no_procedure = ('default_transaction_read_only = on' => 'is about their next transaction, which then is that of "read-only"');
+condition($_, 'A', '*=same', "SET LOCAL $_", no_procedure => $no_procedure{$_}) foreach (
 	q(search_path = ''), 'search_path = app, pg_temp', 'search_path = nowhere', 'search_path = pg_catalog, guard, keep',
 	q(datestyle = 'SQL, DMY'), 'datestyle = German', 'intervalstyle = sql_standard', 'intervalstyle = iso_8601',
 	'standard_conforming_strings = off', 'bytea_output = escape', q(lc_messages = 'C'), q(timezone = 'Pacific/Chatham'),
@@ -243,8 +248,10 @@ foreach my $on ([ '{t}', 'T', 't', 'I' ], [ '{u}', 'P', 'u', '2I' ])
 		prepared => 1);
 	condition("$table: owned by another", $kinds, ($x eq 'u' ? 'allow_saga_function=same ' : '') . 'a=ok s=42501 r=42501 o=42501 *=42809', "ALTER TABLE $table OWNER TO guard_user", warm => 1);
 }
-condition('partition of another table', 'srg', '*=same', 'CREATE TABLE app.whole (LIKE {t} INCLUDING ALL EXCLUDING IDENTITY) PARTITION BY HASH (' .
-	'{key}); ALTER TABLE app.whole ATTACH PARTITION {t} FOR VALUES WITH (MODULUS 1, REMAINDER 0)', warm => 1, impossible => '55000');
+# A table with an identity column, as stores and request logs have one, can be no partition any more.
+condition('partition of another table', 'T', '*=same', 'CREATE TABLE app.whole (LIKE {t} INCLUDING ALL EXCLUDING IDENTITY) PARTITION BY HASH (' .
+	'{key}); ALTER TABLE app.whole ATTACH PARTITION {t} FOR VALUES WITH (MODULUS 1, REMAINDER 0)', warm => 1,
+	impossible => [ 17, 'sr', '55000' ]);
 # Moved, dropped, made again
 my $noted = 'UPDATE guard.kind SET t =';
 condition('renamed', 'T', '*=same', "ALTER TABLE {t} RENAME TO other; $noted 'app.other' WHERE kind = '{kind}'", warm => 1);
@@ -270,7 +277,7 @@ condition('the second table a plain one', 'P', 'register=42501 allow_saga_functi
 condition('the second table renamed', 'P', 'register=42P01 *=same', "ALTER TABLE {u} RENAME TO other; UPDATE guard.kind SET u = 'app.other' WHERE kind = '{kind}'",
 	prepared => 1);
 condition('forgotten by pg_keep', 'T', 'register=ok stat_reset=ok *=42809', 'ALTER TABLE keep.relation DISABLE TRIGGER restored; DELETE FROM keep.relation;' .
-	' ALTER TABLE {t} SET (fillfactor = 91)', prepared => 1);
+	' ALTER TABLE {t} SET (fillfactor = 91)', prepared => 1, undo => 'ALTER TABLE keep.relation ENABLE ALWAYS TRIGGER restored');
 
 # What is no table of that kind
 my $no_table = 'stat_reset=ok *=42809';
@@ -332,12 +339,15 @@ condition('a parallel worker', 'A', 'w=25000 *=same', 'SET LOCAL {parallel} = on
 	wrap => 'SELECT guard.in_worker(%1$L, current_setting(\'guard.leader\')) FROM guard.one', warm => 1);
 condition('forced parallel mode', 'A', '*=same', 'SET LOCAL {parallel} = on', wrap => 'SELECT string_agg(x::text, chr(32)) FROM (%1$s) x', warm => 1);
 
-# Columns, each of them in turn; where a change is not possible, it is left out
+# Columns, each of them in turn: the name of the change, the SQL, and which columns PostgreSQL refuses to change so, by which
+# SQLSTATE
+my @identities = qw(app.s.version app.r.token app.g_steps.token);
+my @keys = qw(app.s.key app.l.id app.l.shard app.l_transfers.id app.r.key app.g.saga app.g_steps.saga app.g_steps.step);
 our @column_changes = (
 	[ 'dropped', 'ALTER TABLE {t} DROP COLUMN {c} CASCADE' ], [ 'renamed', 'ALTER TABLE {t} RENAME {c} TO odd' ],
 	[ 'of another type', 'ALTER TABLE {t} ALTER {c} TYPE {other} USING {c}::text::{other}' ],
-	[ 'of a domain', 'CREATE DOMAIN app.dom AS {type}; ALTER TABLE {t} ALTER {c} TYPE app.dom' ],
+	[ 'of a domain', 'CREATE DOMAIN app.dom AS {type}; ALTER TABLE {t} ALTER {c} TYPE app.dom', map { "$_ 22023" } @identities ],
 	[ 'generated', 'ALTER TABLE {t} DROP COLUMN {c} CASCADE; ALTER TABLE {t} ADD COLUMN {c} {type} GENERATED ALWAYS AS (NULL::{type}) STORED' ],
-	[ 'null or not', 'ALTER TABLE {t} ALTER {c} DROP NOT NULL' ]);
+	[ 'null or not', 'ALTER TABLE {t} ALTER {c} DROP NOT NULL', (map { "$_ 42601" } @identities), map { "$_ 42P16" } @keys ]);
 
 1;

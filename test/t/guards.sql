@@ -213,7 +213,7 @@ DECLARE
 BEGIN
 	SELECT * INTO k FROM guard.kind WHERE kind = which;
 	query := pg_catalog.replace(pg_catalog.replace(query, '{tu}', concat_ws(', ', k.t, k.u)), '{kind}', which);
-	query := pg_catalog.replace(query, '{key}', CASE which WHEN 'saga_log' THEN 'saga' ELSE 'key' END);
+	query := pg_catalog.replace(query, '{key}', CASE which WHEN 'saga_log' THEN 'saga' WHEN 'ledger' THEN 'id' ELSE 'key' END);
 	query := pg_catalog.replace(pg_catalog.replace(query, '{t}', coalesce(k.t, '')), '{u}', coalesce(k.u, ''));
 	RETURN pg_catalog.replace(query, '{oid}', coalesce(pg_catalog.to_regclass(k.t)::oid::text, ''));
 END $$;
@@ -287,29 +287,37 @@ BEGIN
 		false, guard.rows(c.kind), ROW(c.kind, phase, which, NULL, NULL, NULL, NULL));
 END $$;
 
--- Every column of the tables in turn is changed: {t} is the table, {c} the column, {type} its type and {other} another one
+-- Every column of the tables, and the statements that change it: {t} is the table, {c} the column, {type} its type and
+-- {other} another one
+CREATE FUNCTION guard.columns(change text) RETURNS TABLE (kind text, t text, name text, statements text) LANGUAGE sql AS $$
+	SELECT k.kind, k.t, rel || '.' || attname,
+		CASE WHEN atthasdef AND change LIKE '%TYPE%'
+			THEN pg_catalog.format('ALTER TABLE %s ALTER %I DROP DEFAULT; ', rel, attname) ELSE '' END
+		|| replace(replace(replace(replace(change, '{t}', rel), '{c}', attname), '{type}', type), '{other}', CASE type
+			WHEN 'text' THEN 'varchar' WHEN 'jsonb' THEN 'json' WHEN 'bigint' THEN CASE attidentity WHEN '' THEN 'numeric' ELSE 'int' END
+			WHEN 'timestamp with time zone' THEN 'timestamp' WHEN 'smallint' THEN 'int' WHEN 'bigint[]' THEN 'numeric[]' ELSE 'text' END)
+	FROM guard.kind k, unnest(ARRAY[k.t, k.u]) rel, pg_catalog.pg_attribute, pg_catalog.format_type(atttypid, atttypmod) type
+	WHERE k.made IS NOT NULL AND attrelid = pg_catalog.to_regclass(rel) AND attnum > 0 AND NOT attisdropped
+		AND (change NOT LIKE '%NOT NULL' OR attnotnull)
+	ORDER BY attrelid, attnum
+$$;
+
+-- Changes each of them in turn, with all calls of its kind afterwards. A change that is refused is a "setup" with the column
+-- as its result.
 CREATE FUNCTION guard.each_column(change text) RETURNS SETOF guard.outcome LANGUAGE plpgsql AS $$
 DECLARE
 	a record;
 	cells guard.outcome[] := '{}';
 BEGIN
-	FOR a IN SELECT k.kind, k.t, rel, attname, attidentity, atthasdef, attnotnull, pg_catalog.format_type(atttypid, atttypmod) AS type
-		FROM guard.kind k, unnest(ARRAY[k.t, k.u]) rel, pg_catalog.pg_attribute
-		WHERE attrelid = rel::regclass AND attnum > 0 AND NOT attisdropped LOOP
-		CONTINUE WHEN change LIKE '%NOT NULL' AND NOT a.attnotnull;
+	FOR a IN SELECT * FROM guard.columns(change) LOOP
 		BEGIN
-			IF a.atthasdef AND change LIKE '%TYPE%' THEN
-				EXECUTE pg_catalog.format('ALTER TABLE %s ALTER %I DROP DEFAULT', a.rel, a.attname);
-			END IF;
-			EXECUTE replace(replace(replace(replace(change, '{t}', a.rel), '{c}', a.attname), '{type}', a.type), '{other}', CASE a.type
-				WHEN 'text' THEN 'varchar' WHEN 'jsonb' THEN 'json' WHEN 'bigint' THEN CASE a.attidentity WHEN '' THEN 'numeric' ELSE 'int' END
-				WHEN 'timestamp with time zone' THEN 'timestamp' WHEN 'smallint' THEN 'int' WHEN 'bigint[]' THEN 'numeric[]' ELSE 'text' END);
-			cells := cells || guard.calls(a.kind, a.rel || '.' || a.attname, 'guard_owner', pg_catalog.quote_literal(a.t), false, NULL);
+			EXECUTE a.statements;
+			cells := cells || guard.calls(a.kind, a.name, 'guard_owner', pg_catalog.quote_literal(a.t), false, NULL);
 			RAISE EXCEPTION USING ERRCODE = 'GX001';
 		EXCEPTION
 			WHEN SQLSTATE 'GX001' THEN NULL;
 			WHEN OTHERS THEN
-				cells := cells || ROW(a.kind, 'setup', 0, SQLSTATE, NULL, NULL, SQLERRM || ' ' || a.attname)::guard.outcome;
+				cells := cells || ROW(a.kind, 'setup', 0, SQLSTATE, a.name, NULL, SQLERRM)::guard.outcome;
 		END;
 	END LOOP;
 	RETURN QUERY SELECT * FROM unnest(cells);
