@@ -71,6 +71,7 @@ archive_sources() {
 
 # read_results STATUS LOG: sets $good and $bad to what the last "N passed, N failed" in the log says. A command that
 # failed without a failed test, or that ran none at all, counts as one that failed.
+# shellcheck disable=SC2034  # for the caller
 read_results() {
 	local line
 	good=0
