@@ -19,7 +19,7 @@ my @known = (
 	);
 # Of an OID that a query made up; it may as well be raised beneath a function in C that was given one.
 my $lookup = qr/^cache lookup failed for (function|type|operator|relation|opclass|attribute) /;
-my $least = 1000;		# calls of each caller in a minute; 2,700 to 7,600 were seen
+my $least = 500;		# calls of each caller in a minute; 2,700 to 7,600 were seen
 my $leak = qr/leak|was not closed|don't own a lock|non-empty SPI stack|problem in alloc set|still active|out of shared memory/;
 
 my ($minutes, $functions, $log, @counts) = @ARGV;
