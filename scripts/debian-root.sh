@@ -1,5 +1,5 @@
 # Shell functions that set up another Debian in a temporary directory and run commands in it. Shared
-# by the scripts that test pg_keep elsewhere than here. All that they make and start ends with the script.
+# by the scripts that test pg_keep elsewhere than here, which have read scripts/lib.sh before. All that they make and start ends with the script.
 # shellcheck shell=bash
 #
 # $DEBIAN_MIRROR names the mirror, $DEBIAN_CACHE a directory that keeps the packages from run to run.
@@ -87,7 +87,5 @@ inside() {
 # copy_sources DIRECTORY: copies this source tree, without what was built, to a directory in there
 copy_sources() {
 	mkdir -p "$debian_root$1"
-	tar -cf - --exclude=./.git --exclude=./.demo --exclude=./.check --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
-		--exclude='./sql/pg_keep--?.?.?.sql' --exclude=./results --exclude=./output_iso --exclude=./tmp_check . |
-		tar -xf - --no-same-owner -C "$debian_root$1"
+	archive_sources | tar -xf - --no-same-owner -C "$debian_root$1"
 }

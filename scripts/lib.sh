@@ -62,3 +62,55 @@ as_server_user() {
 		"$@"
 	fi
 }
+
+# Writes this source tree, without what was built, as an archive.
+archive_sources() {
+	tar -cf - --exclude=./.git --exclude=./.demo --exclude=./.check --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
+		--exclude='./sql/pg_keep--?.?.?.sql' --exclude=./results --exclude=./output_iso --exclude=./tmp_check .
+}
+
+# read_results STATUS LOG: sets $good and $bad to what the last "N passed, N failed" in the log says. A command that
+# failed without a failed test, or that ran none at all, counts as one that failed.
+# shellcheck disable=SC2034  # for the caller
+read_results() {
+	local line
+	good=0
+	bad=0
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$2" | tail -n 1 || true)
+	if [ -n "$line" ]; then
+		read -r good _ bad _ <<<"$line"
+	fi
+	if { [ "$1" -ne 0 ] || [ "$good" -eq 0 ]; } && [ "$bad" -eq 0 ]; then
+		bad=1
+	fi
+}
+
+# The lines of logs that name failed tests: of TAP, of pg_regress before and since version 16, of a file that ended early.
+failed_tests() {
+	grep -hE '^not ok\b|^(test|  ) .* \.\.\. (FAILED|failed)|^[^ ]+\.pl +\(Wstat: [^0].*Failed: 0\)' "$@" || true
+}
+
+# run_logged LOG COMMAND...: runs a command whose output goes to a log as well. The script can be interrupted
+# meanwhile: its trap has to call end_logged.
+logged_child=
+run_logged() {
+	local log=$1 status=0 tee
+	shift
+	exec 5> >(tee "$log")
+	tee=$!
+	"$@" >&5 2>&1 5>&- &
+	logged_child=$!
+	exec 5>&-
+	wait "$logged_child" || status=$?
+	logged_child=
+	wait "$tee"
+	return $status
+}
+
+end_logged() {
+	trap '' INT TERM HUP
+	if [ -n "$logged_child" ]; then
+		kill -TERM "$logged_child" 2>/dev/null || true
+		wait "$logged_child" 2>/dev/null || true
+	fi
+}

@@ -1,6 +1,7 @@
 -- A call of nearly every function, once or twice, also with tables altered in between. scripts/check-assertions runs
 -- it on a server that drops every cache entry as soon as it can, where each call takes long, and on one
--- that does not: the answers must be the same. So nothing in here depends on time or chance.
+-- that does not: the answers must be those of expected/calls.out, errors that are meant among them. So nothing in here
+-- depends on time or chance.
 
 \set VERBOSITY terse
 \pset null -

@@ -205,11 +205,14 @@ my %fitting = (
 			. ($f eq 'release_request' ? '' : ", '{}'") . ") FROM (SELECT * FROM $r WHERE state = 'in_progress' LIMIT 1) s" } }
 		qw(checkpoint_request complete_request fail_request release_request));
 
+my (%calls, $sessions, $lost);
 my $number = 0;
 sub statement
 {
 	my ($inside) = @_;
 	my $f = one(@functions);
+	# rather one that has not succeeded yet
+	$f = one(grep { !$calls{"$_->{name} 00000"} } @functions) // $f if chance(0.1);
 	my $call = call($f);
 	my $name = $f->{name};
 	my @lines;
@@ -296,7 +299,6 @@ sub session
 	return @lines;
 }
 
-my (%calls, $sessions, $lost);
 my $flush = sub {
 	open my $out, '>', "$file.new" or die $!;
 	print $out "sessions $sessions\nlost ", $lost // 0, "\n", map { "$_ $calls{$_}\n" } sort keys %calls;
