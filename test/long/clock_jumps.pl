@@ -8,13 +8,14 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::RealBin/../stress", $FindBin::RealBin;
+use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
 use File::Temp;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetryLoad;
+use ServerLog;
 use StressClient;
 use Test::More;
 use Time::HiRes qw(time usleep);
@@ -227,5 +228,5 @@ set_clock($node, 9 * $day);
 check_load($load, $node, 'clock');
 check_indexes($node, 'clock');
 $node->stop;
-check_logs($node, 'clock');
+check_server_log($node, name => 'clock');
 done_testing();

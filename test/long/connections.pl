@@ -5,11 +5,12 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::RealBin/../stress", $FindBin::RealBin;
+use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetryLoad;
+use ServerLog;
 use StressClient;
 use Test::More;
 
@@ -88,7 +89,7 @@ like(state_of($node, 'SELECT keep.expire(batch => 10)'), qr/^(none|53200)$/, 'ke
 is_sound($node, 'locks');
 check_indexes($node, 'connections and locks');
 $node->stop;
-check_logs($node, 'connections and locks');
+check_server_log($node, name => 'connections and locks');
 
 # Background processes: none at all, and none but the launcher's
 foreach my $workers (0, 1)
@@ -113,7 +114,7 @@ foreach my $workers (0, 1)
 	$small->restart;
 	ok($small->poll_query_until('postgres', 'SELECT count(*) FROM s', '0'), 'with more of them the reaper works');
 	$small->stop;
-	check_logs($small, "$workers background processes");
+	check_server_log($small, name => "$workers background processes");
 }
 
 # Memory and files for a query, and sizes
@@ -186,5 +187,5 @@ is($node->safe_psql('postgres', q{SELECT (SELECT count(*) FROM things WHERE key 
 	'0', 'and nothing is left of it');
 check_indexes($node, 'sizes and time');
 $node->stop;
-check_logs($node, 'sizes and time');
+check_server_log($node, name => 'sizes and time');
 done_testing();

@@ -6,12 +6,13 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::RealBin/../stress", $FindBin::RealBin;
+use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetryLoad;
+use ServerLog;
 use StressClient;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -259,5 +260,5 @@ foreach my $mode ('mixed', 'request_mixed', 'saga_mixed')
 }
 check_indexes($node, 'stress');
 $node->stop;
-check_logs($node, 'DDL');
+check_server_log($node, name => 'DDL');
 done_testing();

@@ -5,13 +5,14 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::RealBin/../stress", $FindBin::RealBin;
+use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
 use File::Temp;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetryLoad;
+use ServerLog;
 use StressClient;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -165,5 +166,5 @@ check_indexes($node, 'pooler');
 $bouncer->signal('TERM');
 eval { $bouncer->finish; };
 $node->stop;
-check_logs($node, 'pooler');
+check_server_log($node, name => 'pooler');
 done_testing();
