@@ -160,17 +160,21 @@ sub try_call
 	return;
 }
 
+# Of each room some are tried where a commit need not be safe.
+my @unsafe = ('put, new', 'increment', 'acquire', 'create_ledger, history => true', 'transfer directly', 'transfer_many directly',
+	'post_transfer directly', 'call_once', 'run_step', 'run_compensations', 'leave_step');
+my @calls = FaultCalls::all();
+my %call = map { $_->{name} => $_ } @calls;
+is(join('; ', grep { !$call{$_} } @unsafe), '', 'there are the ' . @unsafe . ' calls to be tried with synchronous_commit = off');
+is(scalar(keys %call), scalar(@calls), @calls . ' calls, no two of one name');
 my $began = time;
-foreach my $settings ({}, { synchronous_commit => 'off' })
+foreach my $call (@calls)
 {
-	# where a commit need not be safe: of each room some
-	foreach my $call (FaultCalls::all())
-	{
-		next if $wanted && $call->{name} !~ /$wanted/;
-		next if %$settings && $call->{name} !~
-		  /^(put, new|increment|acquire|create_ledger|transfer directly|transfer_many directly|post_transfer directly|call_once|run_step|run_compensations|leave_step)$/;
-		try_call($call, %$settings);
-	}
+	try_call($call) if !$wanted || $call->{name} =~ /$wanted/;
+}
+foreach my $name (grep { !$wanted || /$wanted/ } @unsafe)
+{
+	try_call($call{$name}, synchronous_commit => 'off') if $call{$name};
 }
 note("$kills kills of backends in " . (time - $began) . ' s');
 Crashes::check_amcheck($node, 'postgres');
@@ -254,7 +258,9 @@ sub points_of_visit
 	return sort { $a <=> $b } keys %chosen;
 }
 
-my @tried = !$wanted || $wanted =~ /reaper/ ? points_of_visit() : ();
+my $with_reaper = !$wanted || $wanted =~ /reaper/;
+my @tried = $with_reaper ? points_of_visit() : ();
+cmp_ok(scalar(@tried), '>', 20, 'the reaper passes ' . @tried . ' points that are worth trying') if $with_reaper;
 foreach my $point (@tried)
 {
 	add_overdue($point);
@@ -268,7 +274,11 @@ foreach my $point (@tried)
 		last if !StressClient::running($pid) || ($try % 50 == 0 && has_tidied());
 		usleep(10_000);
 	}
-	if (!StressClient::running($pid))
+	if (StressClient::running($pid))
+	{
+		fail("reaper: not killed at point $point");
+	}
+	else
 	{
 		is(scalar(killed($reaper, $since)), 1, "reaper: killed at point $point");
 		set_conf('reaper = on');
@@ -282,8 +292,9 @@ foreach my $point (@tried)
 	have_rest();
 }
 note("$kills kills in " . (time - $began) . ' s');
-Crashes::check_amcheck($reaper, 'postgres') if !$wanted || $wanted =~ /reaper/;
+Crashes::check_amcheck($reaper, 'postgres') if $with_reaper;
 $reaper->stop('immediate');
+check_log($_) foreach $node, $reaper;
 
 # Every point of the sources has been one at which the server was killed.
 my %points;
