@@ -56,17 +56,16 @@ my $setup = q{
 		PERFORM keep.complete_request('public.once', id, token, to_jsonb(id));
 		RETURN 'completed';
 	END $$;
-	CREATE FUNCTION work_under_lease(id text, name text) RETURNS text LANGUAGE plpgsql AS $$
-	DECLARE
-		lease keep.lease;
+	-- The lease was taken in a transaction of its own, and may be over or taken away since.
+	CREATE TABLE under_lease (nr bigint GENERATED ALWAYS AS IDENTITY, lease text, token bigint, owner text);
+	CREATE FUNCTION work_under_lease(id text, name text, token bigint) RETURNS text LANGUAGE plpgsql AS $$
 	BEGIN
-		lease := keep.acquire('public.leases', name, id, '10 s', '5 s');
-		IF NOT lease.acquired THEN
-			RETURN 'no';
-		END IF;
-		PERFORM keep.assert_lease('public.leases', name, lease.token);
-		PERFORM keep.release('public.leases', name, lease.token);
+		PERFORM keep.assert_lease('public.leases', name, token);
+		INSERT INTO public.under_lease (lease, token, owner) VALUES (name, token, id);
+		PERFORM keep.release('public.leases', name, token);
 		RETURN 'yes';
+	EXCEPTION WHEN SQLSTATE 'KP412' THEN
+		RETURN 'lost';
 	END $$;
 	SELECT keep.allow_saga_function('trips', 'effect(jsonb)'), keep.allow_saga_function('trips', 'undo(jsonb)');
 };
@@ -94,7 +93,10 @@ my @kinds = (
 	},
 	lease => sub {
 		my ($id) = @_;
-		return (qr/^(yes|no)$/, "SELECT work_under_lease('$id', 'lease ' || length('$id') % 3) AS answer");
+		my $lease = 'lease ' . ($id =~ /(\d+)$/)[0] % 3;
+		return (qr/^(yes|no|lost)$/,
+			"SELECT CASE WHEN acquired THEN token ELSE 0 END AS token FROM keep.acquire('leases', '$lease', '$id', '10 s', '2 s')",
+			"SELECT CASE WHEN :token = 0 THEN 'no' ELSE work_under_lease('$id', '$lease', :token) END AS answer");
 	},
 	transfer => sub {
 		my ($id) = @_;
@@ -311,11 +313,13 @@ sub wait_for_progress
 	return wait_for("$number more operations", sub { acknowledged($load) >= $aim });
 }
 
+# Also where the connection was lost with it
 sub wait_for_refusals
 {
 	my ($load, $state, $number) = @_;
-	my $aim = (refused($load)->{$state} // 0) + $number;
-	return wait_for("$number more times $state", sub { (refused($load)->{$state} // 0) >= $aim });
+	my $told = sub { return scalar grep { /\b$state\b/ } noted($load, 'refused') };
+	my $aim = $told->() + $number;
+	return wait_for("$number more times $state", sub { $told->() >= $aim });
 }
 
 # Lets the clients finish what they have begun. $allowed: SQLSTATEs that they may have been refused with
@@ -335,10 +339,10 @@ sub finish_load
 	return;
 }
 
-# What the acknowledged operations must have left behind: each once
+# What the acknowledged operations must have left behind: each once. tokens_anew: the leases were dropped meanwhile
 sub check_load
 {
-	my ($load, $node, $name) = @_;
+	my ($load, $node, $name, %options) = @_;
 	my $dir = $load->{dir};
 	my $sql = sub { return $node->safe_psql('postgres', shift); };
 
@@ -358,6 +362,13 @@ sub check_load
 	is($sql->("SELECT string_agg(what, ' ') FROM (SELECT what, count(*) AS n FROM effects WHERE what NOT LIKE 'undo%' GROUP BY what) AS e
 		FULL JOIN sums ON what = key WHERE n IS DISTINCT FROM value::bigint"), '', "$name: as often as was counted");
 	is($sql->("SELECT rule, detail FROM keep.verify_ledger('money') WHERE NOT ok"), '', "$name: the ledger adds up");
+
+	my ($held, $wrongly) = split /\|/, $sql->(q{
+		SELECT count(*), count(*) FILTER (WHERE token < before OR token = before AND owner <> previous) FROM (
+			SELECT token, owner, lag(token) OVER one AS before, lag(owner) OVER one AS previous FROM under_lease
+			WINDOW one AS (PARTITION BY lease ORDER BY nr)) AS l});
+	cmp_ok($held, '>', 0, "$name: $held times there was work under a lease");
+	is($wrongly, '0', "$name: of one after the other") if !$options{tokens_anew};
 
 	# acknowledged, and not there
 	my $acknowledged = join ",\n", map { my ($kind, $id) = /^(\w+) (.*)/; "('$kind', '$_')" } noted($load, 'done');

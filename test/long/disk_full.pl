@@ -113,7 +113,7 @@ $node->safe_psql('postgres', "ALTER DATABASE postgres SET default_tablespace = '
 setup_load($node);
 
 my $load = start_load($node, 6, $StressClient::seed);
-wait_for_progress($load, 300);
+ok(wait_for_progress($load, 300), 'clients are at work');
 
 # The data
 foreach my $round (1 .. StressClient::scaled(4) || 1)
