@@ -17,7 +17,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(setup_load start_load acknowledged refused wait_for_refusals wait_for_progress wait_for
-  finish_load check_load check_indexes try_sql);
+  finish_load check_load try_sql);
 
 my $operations = 25;			# of one psql
 my $patience = 180;				# seconds that anything may take
@@ -25,7 +25,6 @@ my $patience = 180;				# seconds that anything may take
 # Each effect is a row, so that two of one id can be told.
 my $setup = q{
 	CREATE EXTENSION IF NOT EXISTS pg_keep;
-	CREATE EXTENSION IF NOT EXISTS amcheck;
 	SELECT keep.create_store('things'), keep.create_store('shortly', ttl => '200 ms'),
 		keep.create_store('leases'), keep.create_store('sums');
 	SELECT keep.create_ledger('money', history => true);
@@ -386,29 +385,6 @@ sub check_load
 			kind = 'saga' AND NOT EXISTS (SELECT FROM trips WHERE saga = id AND state = 'completed') OR
 			kind = 'saga' AND (SELECT count(*) FROM effects e WHERE e.id = done.id) <> 2
 	}), '', "$name: nothing is lost that was acknowledged");
-	return;
-}
-
-# The tables and indexes are sound, as far as PostgreSQL itself can tell.
-sub check_indexes
-{
-	my ($node, $name) = @_;
-	my ($status, $out, $err) = $node->psql('postgres', q{
-		SET client_min_messages = warning;
-		DO $$
-		DECLARE
-			index regclass;
-		BEGIN
-			FOR index IN SELECT c.oid FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_am a ON a.oid = c.relam
-				WHERE a.amname = 'btree' AND i.indisvalid AND c.relpersistence = 'p'
-			LOOP
-				PERFORM bt_index_parent_check(index, true);
-			END LOOP;
-		END $$;
-		WITH heaps AS MATERIALIZED (SELECT oid::regclass AS heap FROM pg_class WHERE relkind = 'r' AND relpersistence = 'p')
-		SELECT heap, v.msg FROM heaps, verify_heapam(heap) v;
-	});
-	is($out . $err, '', "$name: amcheck finds nothing");
 	return;
 }
 

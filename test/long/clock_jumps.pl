@@ -10,6 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
+use Amcheck;
 use File::Temp;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
@@ -226,7 +227,7 @@ set_clock($node, 3 * $day);
 finish_load($load, 'clock', 'KP412|55P03|40001|40P01');
 set_clock($node, 9 * $day);
 check_load($load, $node, 'clock');
-check_indexes($node, 'clock');
+check_amcheck($node, 'postgres', 'clock');
 $node->stop;
 check_server_log($node, name => 'clock');
 done_testing();

@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
+use Amcheck;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetryLoad;
@@ -87,7 +88,7 @@ is(state_of($node, q{SELECT count(*) FROM keep.transfer_many('money', ARRAY(SELE
 	'none', 'and so does a transfer_many');
 like(state_of($node, 'SELECT keep.expire(batch => 10)'), qr/^(none|53200)$/, 'keep.expire() of all stores');
 is_sound($node, 'locks');
-check_indexes($node, 'connections and locks');
+check_amcheck($node, 'postgres', 'connections and locks');
 $node->stop;
 check_server_log($node, name => 'connections and locks');
 
@@ -185,7 +186,7 @@ foreach my $call ("keep.put('things', 'idle', '1')", "keep.acquire('leases', 'id
 is($node->safe_psql('postgres', q{SELECT (SELECT count(*) FROM things WHERE key = 'idle') + (SELECT count(*) FROM leases WHERE key = 'idle') +
 	(SELECT count(*) FROM money_transfers WHERE id = 'idle') + (SELECT count(*) FROM once WHERE key = 'idle') + (SELECT count(*) FROM trips WHERE saga = 'idle')}),
 	'0', 'and nothing is left of it');
-check_indexes($node, 'sizes and time');
+check_amcheck($node, 'postgres', 'sizes and time');
 $node->stop;
 check_server_log($node, name => 'sizes and time');
 done_testing();

@@ -11,6 +11,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin", "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t";
 
+use Amcheck;
 use Crashes;
 use List::Util qw(shuffle sum);
 use PostgreSQL::Test::Cluster;
@@ -168,7 +169,7 @@ while ($round < $rounds)
 }
 note(join(', ', map { "$_: $happened{$_}" } sort keys %happened));
 is(join(', ', grep { !$happened{$_} } map { $_->[1] } @accidents), '', "$round crashes, and each sort of accident among them") if $rounds >= 10;
-Crashes::check_amcheck($node, 'postgres');
+check_amcheck($node, 'postgres');
 check_log($node);
 $node->stop;
 done_testing();

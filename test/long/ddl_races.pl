@@ -8,6 +8,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
+use Amcheck;
 use IPC::Run;
 use List::Util qw(shuffle);
 use PostgreSQL::Test::Cluster;
@@ -248,7 +249,7 @@ foreach my $round (1 .. 3)
 }
 finish_load($load, 'DROP EXTENSION', "$allowed|XX000");
 check_load($load, $node, 'DDL', tokens_anew => 1);
-check_indexes($node, 'DDL');
+check_amcheck($node, 'postgres', 'DDL');
 
 # What disturbs nobody
 my @gentle = grep { $_->[1] !~ /renew_after|max_value/ } @harmless;
@@ -284,7 +285,7 @@ foreach my $mode ('mixed', 'request_mixed', 'saga_mixed')
 	ok($good, "$mode, under DDL: no error, and each answer is right");
 	check_done($mode, @gentle);
 }
-check_indexes($node, 'stress');
+check_amcheck($node, 'postgres', 'stress');
 $node->stop;
 check_server_log($node, name => 'DROP EXTENSION, and stress');
 done_testing();

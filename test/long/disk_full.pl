@@ -37,6 +37,7 @@ BEGIN
 	}
 }
 
+use Amcheck;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetryLoad;
@@ -154,7 +155,7 @@ foreach my $round (1 .. StressClient::scaled(3) || 1)
 
 finish_load($load, 'disk full', '53100');
 check_load($load, $node, 'disk full');
-check_indexes($node, 'disk full');
+check_amcheck($node, 'postgres', 'disk full');
 $node->stop;
 check_server_log($node, name => 'disk full');
 done_testing();

@@ -13,6 +13,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin", "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t";
 
+use Amcheck;
 use Crashes;
 use FaultCalls;
 use PostgreSQL::Test::Cluster;
@@ -177,7 +178,7 @@ foreach my $name (grep { !$wanted || /$wanted/ } @unsafe)
 	try_call($call{$name}, synchronous_commit => 'off') if $call{$name};
 }
 note("$kills kills of backends in " . (time - $began) . ' s');
-Crashes::check_amcheck($node, 'postgres');
+check_amcheck($node, 'postgres');
 is($node->safe_psql('postgres', 'SELECT wrong()'), '', 'ledgers are sound, versions below their sequence');
 $node->stop;
 
@@ -292,7 +293,7 @@ foreach my $point (@tried)
 	have_rest();
 }
 note("$kills kills in " . (time - $began) . ' s');
-Crashes::check_amcheck($reaper, 'postgres') if $with_reaper;
+check_amcheck($reaper, 'postgres') if $with_reaper;
 $reaper->stop('immediate');
 check_log($_) foreach $node, $reaper;
 

@@ -13,6 +13,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin", "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t";
 
+use Amcheck;
 use Crashes;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -160,7 +161,7 @@ sub check_sound
 		SELECT string_agg(c.relname || ' ' || rule || ': ' || detail, ', ')
 		FROM pg_class AS c, keep.verify_ledger(c.oid) WHERE c.relname IN ('books', 'load_crash') AND NOT ok}),
 		'', "$label: the ledgers are sound");
-	Crashes::check_amcheck($node, 'postgres');
+	check_amcheck($node, 'postgres');
 	return;
 }
 

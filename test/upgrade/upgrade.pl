@@ -11,6 +11,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../t";
 
+use Amcheck;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use ServerLog;
@@ -248,9 +249,7 @@ sub check_server
 			SELECT count(*) FROM keep.relation WHERE table_name IN ('turned', 'plain');
 			SELECT keep.create_store('turned');
 			SELECT status FROM keep.put('turned', 'a', '1')}), "2\n\nt\n0\nturned\ncreated", "$n: the catalog follows the tables");
-	is( rows($node, q{
-			SELECT count(bt_index_check(c.oid, true)) > 100 FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relkind = 'i' AND amname = 'btree';
-			SELECT c.oid::regclass, h.* FROM pg_class c, verify_heapam(c.oid) h WHERE relkind = 'r'}), 't', "$n: indexes and tables are sound");
+	check_amcheck($node, 'keep');
 	my $highest = rows($node, "SELECT max(version) FROM off.fast");
 	$node->stop('immediate');
 	$node->start;
