@@ -82,7 +82,7 @@ my @accidents = (
 		kill 'KILL', $pid;
 		# the others notice
 		foreach my $try (1 .. 500) { last if !grep { StressClient::running($_) } @children; usleep(10_000); }
-		Crashes::start_again($node, $pid, @children);
+		StressClient::crash($node, $pid, @children);
 		return 'down';
 	} ],
 	[ 30, 'one backend killed', sub { kill_process('client backend') } ],

@@ -14,7 +14,6 @@ use FindBin;
 use lib "$FindBin::RealBin", "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t";
 
 use Amcheck;
-use Crashes;
 use FaultCalls;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -283,7 +282,7 @@ foreach my $point (@tried)
 	{
 		is(scalar(killed($reaper, $since)), 1, "reaper: killed at point $point");
 		set_conf('reaper = on');
-		Crashes::start_again($reaper, $pid, @children);
+		StressClient::crash($reaper, $pid, @children);
 	}
 	becomes($reaper, 'postgres', $left_over, '0', "reaper, killed at point $point: all that was over is dealt with");
 	is( sql($reaper, 'postgres', q{SELECT count(*) - count(DISTINCT saga), count(*) FILTER (WHERE NOT saga LIKE 'over%') FROM undone}),
