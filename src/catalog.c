@@ -496,14 +496,6 @@ keep_open_owned(Oid relid)
 	return rel;
 }
 
-/* What a table lacks to be of a kind, as a sentence, or NULL. */
-const char *
-keep_kind_flaw(Relation rel, const KeepKind *kind)
-{
-	return rel->rd_rel->relkind == RELKIND_RELATION ? kind->check_shape(rel)
-		: "It is not an ordinary table.";
-}
-
 /*
  * Raise 42809: the table is not of the kind that the function works on.
  * "detail" says why, or is NULL where it was never registered.

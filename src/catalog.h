@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "shape.h"
 
 #include "utils/jsonb.h"
 #include "utils/rel.h"
@@ -23,10 +24,9 @@
 /*
  * A kind of table, as its room describes it to the rooms below.
  *
- * check_shape returns NULL where the table has what the kind needs, else a
- * sentence that says what is missing.  parse_options checks the options and
- * raises 22023 for a bad one; its result is palloc'd, and NULL stands for no
- * options.  Statements are what plan.c prepares on the table.
+ * parse_options checks the options and raises 22023 for a bad one; its result
+ * is palloc'd, and NULL stands for no options.  Statements are what plan.c
+ * prepares on the table.
  */
 typedef struct KeepStatement KeepStatement;
 
@@ -35,7 +35,7 @@ typedef struct KeepKind
 	const char *name;			/* as in keep.relation.kind */
 	const char *noun;			/* what messages call it, where not by its name */
 	const char *maker;			/* the function that creates such a table */
-	const char *(*check_shape) (Relation rel);
+	const KeepShape *shape;
 	void	   *(*parse_options) (Relation rel, Jsonb *options);
 	Jsonb	   *(*normal_options) (Relation rel, Jsonb *options);
 	const KeepStatement *statements;
@@ -64,7 +64,6 @@ extern void keep_catalog_follow_renames(void);
 extern List *keep_catalog_list(const char *kind);
 
 extern Relation keep_open_owned(Oid relid);
-extern const char *keep_kind_flaw(Relation rel, const KeepKind *kind);
 pg_noreturn extern void keep_not_of_kind(Oid relid, const KeepKind *kind, const char *detail);
 
 #endif							/* KEEP_CATALOG_H */

@@ -76,7 +76,7 @@ keep_register(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a temporary table cannot be a %s", keep_kind_noun(kind))));
-	flaw = keep_kind_flaw(rel, kind);
+	flaw = keep_shape_flaw(rel, kind->shape);
 	if (flaw != NULL)
 		keep_not_of_kind(RelationGetRelid(rel), kind, flaw);
 

@@ -20,28 +20,44 @@
 
 PG_FUNCTION_INFO_V1(keep_create_ledger);
 
-static const char *accounts_check_shape(Relation rel);
-static const char *transfers_check_shape(Relation rel);
 static void *ledger_parse_options(Relation rel, Jsonb *json);
 static void *transfers_parse_options(Relation rel, Jsonb *json);
 static Jsonb *ledger_normal_options(Relation rel, Jsonb *json);
 static Jsonb *transfers_normal_options(Relation rel, Jsonb *json);
 
+/*
+ * INSTEAD rules: with them the tables go by SQL statements, whose results are
+ * looked at.
+ */
+static const KeepShape accounts_shape = {
+	.columns = ledger_account_columns,
+	.ncolumns = ACCOUNT_NCOLS,
+	.key = {"id", "shard"},
+	.ruled = true,
+};
+
 const KeepKind keep_ledger_kind = {
 	.name = "ledger",
 	.maker = "keep.create_ledger",
-	.check_shape = accounts_check_shape,
+	.shape = &accounts_shape,
 	.parse_options = ledger_parse_options,
 	.normal_options = ledger_normal_options,
 	.statements = account_statements,
 	.nstatements = ACCOUNT_NSTATEMENTS,
 };
 
+static const KeepShape transfers_shape = {
+	.columns = ledger_transfer_columns,
+	.ncolumns = TRANSFER_NCOLS,
+	.key = {"id"},
+	.ruled = true,
+};
+
 const KeepKind keep_transfers_kind = {
 	.name = "transfers",
 	.noun = "table of transfers",
 	.maker = "keep.create_ledger",
-	.check_shape = transfers_check_shape,
+	.shape = &transfers_shape,
 	.parse_options = transfers_parse_options,
 	.normal_options = transfers_normal_options,
 	.statements = transfer_statements,
@@ -103,34 +119,6 @@ const KeepColumn ledger_transfer_columns[TRANSFER_NCOLS] = {
 	{"chain", TEXTOID, false, true},
 	{"metadata", JSONBOID, false, false}
 };
-
-/* What a table lacks to be a ledger's accounts, as a sentence, or NULL. */
-static const char *
-accounts_check_shape(Relation rel)
-{
-	static const char *const key[] = {"id", "shard"};
-	const char *flaw = keep_shape_columns(rel, ledger_account_columns, ACCOUNT_NCOLS);
-
-	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
-		flaw = "It is unlogged: a crash would empty it.";
-	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
-		flaw = "It has no primary key on columns \"id\" and \"shard\".";
-	return flaw;
-}
-
-/* What a table lacks to be a ledger's transfers, as a sentence, or NULL. */
-static const char *
-transfers_check_shape(Relation rel)
-{
-	static const char *const key[] = {"id"};
-	const char *flaw = keep_shape_columns(rel, ledger_transfer_columns, TRANSFER_NCOLS);
-
-	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
-		flaw = "It is unlogged: a crash would empty it.";
-	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
-		flaw = "It has no primary key on column \"id\" alone.";
-	return flaw;
-}
 
 /* Refuse (22023) options that are not those of a ledger. */
 static void

@@ -132,7 +132,7 @@ keep_pair_register(const KeepPair *pair, Relation first, Jsonb *json)
 		range = makeRangeVar(get_namespace_name(RelationGetNamespace(first)),
 							 psprintf("%s%s", RelationGetRelationName(first), pair->suffix), -1);
 	second = keep_open_owned(RangeVarGetRelid(range, NoLock, false));
-	flaw = keep_kind_flaw(second, pair->second);
+	flaw = keep_shape_flaw(second, pair->second->shape);
 	if (flaw == NULL && second->rd_rel->relowner != first->rd_rel->relowner)
 		flaw = psprintf("It does not have the owner of the %s.", keep_kind_noun(pair->first));
 	if (flaw != NULL)

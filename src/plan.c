@@ -283,18 +283,13 @@ keep_push_newer_snapshot(const KeepTable *table)
 
 /* The hash value in the syscache of the sequence that a table draws from, or 0. */
 static uint32
-sequence_of(Relation rel)
+sequence_of(Relation rel, const KeepShape *shape)
 {
-	static const char *const columns[] = {"version", "token"};
+	Oid			sequence = shape->sequence == NULL ? InvalidOid :
+		keep_shape_column_sequence(rel, shape->sequence);
 
-	for (size_t i = 0; i < lengthof(columns); i++)
-	{
-		Oid			sequence = keep_shape_column_sequence(rel, columns[i]);
-
-		if (OidIsValid(sequence))
-			return GetSysCacheHashValue1(SEQRELID, ObjectIdGetDatum(sequence));
-	}
-	return 0;
+	return OidIsValid(sequence) ?
+		GetSysCacheHashValue1(SEQRELID, ObjectIdGetDatum(sequence)) : 0;
 }
 
 /*
@@ -317,9 +312,9 @@ fill_entry(TableEntry *entry, const KeepKind *kind, const char **flaw)
 	/* first: an invalidation while we look must count */
 	catalog_relid = keep_catalog_relid();
 	entry->valid = true;
-	entry->sequence = sequence_of(rel);
+	entry->sequence = sequence_of(rel, kind->shape);
 	if (!keep_catalog_find(entry->relid, kind->name, &options) ||
-		(*flaw = keep_kind_flaw(rel, kind)) != NULL)
+		(*flaw = keep_shape_flaw(rel, kind->shape)) != NULL)
 	{
 		relation_close(rel, NoLock);
 		return;
@@ -511,7 +506,7 @@ static void
 check_again(const KeepTable *table)
 {
 	Relation	rel = try_relation_open(table->relid, NoLock);
-	const char *flaw = rel != NULL ? keep_kind_flaw(rel, table->kind) : NULL;
+	const char *flaw = rel != NULL ? keep_shape_flaw(rel, table->kind->shape) : NULL;
 
 	if (rel == NULL || flaw != NULL)
 		keep_not_of_kind(table->relid, table->kind, flaw);

@@ -33,7 +33,6 @@ PG_FUNCTION_INFO_V1(keep_expire_requests);
 /* as in the declaration of keep.create_request_log() */
 #define DEFAULT_RETAIN "PT24H"
 
-static const char *request_check_shape(Relation rel);
 static void *request_parse_options(Relation rel, Jsonb *json);
 static Jsonb *request_normal_options(Relation rel, Jsonb *json);
 static const char *request_expand(Relation rel, const void *options, const char *clock,
@@ -124,50 +123,40 @@ static const KeepStatement request_statements[REQUEST_NSTATEMENTS] = {
 	[REQUEST_NEXT] = {KEEP_SWEEP_NEXT, {InvalidOid}},
 };
 
+static const KeepColumn request_columns[] = {
+	{"key", TEXTOID, true, true},
+	{"state", TEXTOID, true, true},
+	{"request_hash", BYTEAOID, true, false},
+	{"token", INT8OID, true, false},
+	{"lease", INTERVALOID, false, false},
+	{"lease_until", TIMESTAMPTZOID, false, false},
+	{"attempts", INT4OID, true, false},
+	{"checkpoint", JSONBOID, false, false},
+	{"response", JSONBOID, false, false},
+	{"request", JSONBOID, false, false},
+	{"created_at", TIMESTAMPTZOID, true, false},
+	{"finished_at", TIMESTAMPTZOID, false, false},
+	{"reap_at", TIMESTAMPTZOID, false, false}
+};
+
+static const KeepShape request_shape = {
+	.columns = request_columns,
+	.ncolumns = lengthof(request_columns),
+	.key = {"key"},
+	.sequence = "token",
+};
+
 const KeepKind keep_request_kind = {
 	.name = "request_log",
 	.noun = NOUN,
 	.maker = "keep.create_request_log",
-	.check_shape = request_check_shape,
+	.shape = &request_shape,
 	.parse_options = request_parse_options,
 	.normal_options = request_normal_options,
 	.statements = request_statements,
 	.nstatements = REQUEST_NSTATEMENTS,
 	.expand = request_expand,
 };
-
-/* What a table lacks to be a request log, as a sentence, or NULL. */
-static const char *
-request_check_shape(Relation rel)
-{
-	static const KeepColumn columns[] = {
-		{"key", TEXTOID, true, true},
-		{"state", TEXTOID, true, true},
-		{"request_hash", BYTEAOID, true, false},
-		{"token", INT8OID, true, false},
-		{"lease", INTERVALOID, false, false},
-		{"lease_until", TIMESTAMPTZOID, false, false},
-		{"attempts", INT4OID, true, false},
-		{"checkpoint", JSONBOID, false, false},
-		{"response", JSONBOID, false, false},
-		{"request", JSONBOID, false, false},
-		{"created_at", TIMESTAMPTZOID, true, false},
-		{"finished_at", TIMESTAMPTZOID, false, false},
-		{"reap_at", TIMESTAMPTZOID, false, false}
-	};
-	static const char *const key[] = {"key"};
-	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
-
-	if (flaw == NULL)
-		flaw = keep_shape_rules(rel);
-	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
-		flaw = "It is unlogged: a crash would empty it.";
-	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
-		flaw = "It has no primary key on column \"key\" alone.";
-	if (flaw == NULL)
-		flaw = keep_shape_sequence(rel, "token");
-	return flaw;
-}
 
 /* KeepKind.parse_options: what the functions on a request log go by. */
 static void *

@@ -32,29 +32,73 @@ PG_FUNCTION_INFO_V1(keep_allow_saga_function);
 #define DEFAULT_MAX_ATTEMPTS	10
 #define LIMIT_MAX_ATTEMPTS		1000
 
-static const char *saga_check_shape(Relation rel);
-static const char *steps_check_shape(Relation rel);
 static void *saga_parse_options(Relation rel, Jsonb *json);
 static void *steps_parse_options(Relation rel, Jsonb *json);
 static Jsonb *saga_normal_options(Relation rel, Jsonb *json);
 static Jsonb *steps_normal_options(Relation rel, Jsonb *json);
 
+static const KeepColumn saga_columns[] = {
+	{"saga", TEXTOID, true, true},
+	{"state", TEXTOID, true, true},
+	{"last_place", INT8OID, true, false},
+	{"steps", INT4OID, true, false},
+	{"deadline_at", TIMESTAMPTZOID, false, false},
+	{"waits_for", TEXTOID, false, true},
+	{"due_at", TIMESTAMPTZOID, false, false},
+	{"created_at", TIMESTAMPTZOID, true, false},
+	{"updated_at", TIMESTAMPTZOID, true, false}
+};
+
+static const KeepShape saga_shape = {
+	.columns = saga_columns,
+	.ncolumns = lengthof(saga_columns),
+	.key = {"saga"},
+};
+
 const KeepKind keep_saga_kind = {
 	.name = "saga_log",
 	.noun = NOUN,
 	.maker = "keep.create_saga_log",
-	.check_shape = saga_check_shape,
+	.shape = &saga_shape,
 	.parse_options = saga_parse_options,
 	.normal_options = saga_normal_options,
 	.statements = saga_statements,
 	.nstatements = SAGA_NSTATEMENTS,
 };
 
+static const KeepColumn steps_columns[] = {
+	{"saga", TEXTOID, true, true},
+	{"step", TEXTOID, true, true},
+	{"kind", TEXTOID, true, true},
+	{"status", TEXTOID, true, true},
+	{"place", INT8OID, false, false},
+	{"action", TEXTOID, false, true},
+	{"compensation", TEXTOID, false, true},
+	{"args", JSONBOID, false, false},
+	{"result", JSONBOID, false, false},
+	{"token", INT8OID, true, false},
+	{"lease_until", TIMESTAMPTZOID, false, false},
+	{"worker", TEXTOID, false, true},
+	{"attempts", INT4OID, true, false},
+	{"retry_at", TIMESTAMPTZOID, false, false},
+	{"last_error", TEXTOID, false, true},
+	{"compensation_result", JSONBOID, false, false},
+	{"created_at", TIMESTAMPTZOID, true, false},
+	{"updated_at", TIMESTAMPTZOID, true, false}
+};
+
+static const KeepShape steps_shape = {
+	.columns = steps_columns,
+	.ncolumns = lengthof(steps_columns),
+	.key = {"saga", "step"},
+	.sequence = "token",
+};
+
 const KeepKind keep_steps_kind = {
 	.name = "saga_steps",
 	.noun = "table of steps",
 	.maker = "keep.create_saga_log",
-	.check_shape = steps_check_shape,
+	.shape = &steps_shape,
 	.parse_options = steps_parse_options,
 	.normal_options = steps_normal_options,
 	.statements = step_statements,
@@ -67,71 +111,6 @@ const KeepPair keep_saga_pair = {
 	.option = "steps",
 	.suffix = "_steps",
 };
-
-/* What a table lacks to be that of the sagas, as a sentence, or NULL. */
-static const char *
-saga_check_shape(Relation rel)
-{
-	static const KeepColumn columns[] = {
-		{"saga", TEXTOID, true, true},
-		{"state", TEXTOID, true, true},
-		{"last_place", INT8OID, true, false},
-		{"steps", INT4OID, true, false},
-		{"deadline_at", TIMESTAMPTZOID, false, false},
-		{"waits_for", TEXTOID, false, true},
-		{"due_at", TIMESTAMPTZOID, false, false},
-		{"created_at", TIMESTAMPTZOID, true, false},
-		{"updated_at", TIMESTAMPTZOID, true, false}
-	};
-	static const char *const key[] = {"saga"};
-	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
-
-	if (flaw == NULL)
-		flaw = keep_shape_rules(rel);
-	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
-		flaw = "It is unlogged: a crash would empty it.";
-	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
-		flaw = "It has no primary key on column \"saga\" alone.";
-	return flaw;
-}
-
-/* What a table lacks to be that of the steps, as a sentence, or NULL. */
-static const char *
-steps_check_shape(Relation rel)
-{
-	static const KeepColumn columns[] = {
-		{"saga", TEXTOID, true, true},
-		{"step", TEXTOID, true, true},
-		{"kind", TEXTOID, true, true},
-		{"status", TEXTOID, true, true},
-		{"place", INT8OID, false, false},
-		{"action", TEXTOID, false, true},
-		{"compensation", TEXTOID, false, true},
-		{"args", JSONBOID, false, false},
-		{"result", JSONBOID, false, false},
-		{"token", INT8OID, true, false},
-		{"lease_until", TIMESTAMPTZOID, false, false},
-		{"worker", TEXTOID, false, true},
-		{"attempts", INT4OID, true, false},
-		{"retry_at", TIMESTAMPTZOID, false, false},
-		{"last_error", TEXTOID, false, true},
-		{"compensation_result", JSONBOID, false, false},
-		{"created_at", TIMESTAMPTZOID, true, false},
-		{"updated_at", TIMESTAMPTZOID, true, false}
-	};
-	static const char *const key[] = {"saga", "step"};
-	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
-
-	if (flaw == NULL)
-		flaw = keep_shape_rules(rel);
-	if (flaw == NULL && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
-		flaw = "It is unlogged: a crash would empty it.";
-	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
-		flaw = "It has no primary key on columns \"saga\" and \"step\".";
-	if (flaw == NULL)
-		flaw = keep_shape_sequence(rel, "token");
-	return flaw;
-}
 
 /* The number of attempts that an option or argument asks for; raises 22023. */
 static int
@@ -391,7 +370,7 @@ keep_allow_saga_function(PG_FUNCTION_ARGS)
 	rel = keep_open_owned(PG_GETARG_OID(0));
 	if (!keep_catalog_find(PG_GETARG_OID(0), keep_saga_kind.name, &json))
 		keep_not_of_kind(PG_GETARG_OID(0), &keep_saga_kind, NULL);
-	if ((flaw = saga_check_shape(rel)) != NULL)
+	if ((flaw = keep_shape_flaw(rel, keep_saga_kind.shape)) != NULL)
 		keep_not_of_kind(PG_GETARG_OID(0), &keep_saga_kind, flaw);
 	opt = saga_parse_options(rel, json);
 

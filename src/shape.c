@@ -37,8 +37,8 @@ keep_relation_name(Oid relid)
 }
 
 /* What a table lacks of these columns, as a sentence (palloc'd), or NULL. */
-const char *
-keep_shape_columns(Relation rel, const KeepColumn *columns, int ncolumns)
+static const char *
+columns_flaw(Relation rel, const KeepColumn *columns, int ncolumns)
 {
 	if (rel->rd_rel->relhassubclass &&
 		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
@@ -65,21 +65,22 @@ keep_shape_columns(Relation rel, const KeepColumn *columns, int ncolumns)
 	return NULL;
 }
 
-/* The same of its rules: nobody knows what one would answer instead of the table. */
-const char *
-keep_shape_rules(Relation rel)
+/* Has it a rule of which nobody knows what it would answer instead of the table? */
+static bool
+has_instead_rule(Relation rel)
 {
 	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
 		if (rel->rd_rules->rules[i]->isInstead &&
 			rel->rd_rules->rules[i]->enabled != RULE_DISABLED)
-			return "It has an INSTEAD rule.";
-	return NULL;
+			return true;
+	return false;
 }
 
 /* Is there a primary key on these columns alone, to serve ON CONFLICT? */
-bool
-keep_shape_primary_key(Relation rel, const char *const *names, int nnames)
+static bool
+has_primary_key(Relation rel, const char *const *names)
 {
+	int			nnames = names[1] != NULL ? 2 : 1;
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *cell;
 	bool		found = false;
@@ -130,8 +131,8 @@ sequence_rises(Oid sequence)
 }
 
 /* What a column lacks that versions or tokens are drawn by, as a sentence, or NULL. */
-const char *
-keep_shape_sequence(Relation rel, const char *column)
+static const char *
+sequence_flaw(Relation rel, const char *column)
 {
 	Oid			sequence = keep_shape_column_sequence(rel, column);
 
@@ -141,6 +142,28 @@ keep_shape_sequence(Relation rel, const char *column)
 		return psprintf("The sequence of column \"%s\" must be logged, rise by 1 and "
 						"have no cache.", column);
 	return NULL;
+}
+
+/* What a table lacks of a shape, as a sentence (it may be palloc'd), or NULL. */
+const char *
+keep_shape_flaw(Relation rel, const KeepShape *shape)
+{
+	const char *flaw;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
+		return "It is not an ordinary table.";
+	if ((flaw = columns_flaw(rel, shape->columns, shape->ncolumns)) != NULL)
+		return flaw;
+	if (!shape->ruled && has_instead_rule(rel))
+		return "It has an INSTEAD rule.";
+	if (!shape->unlogged && rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		return "It is unlogged: a crash would empty it.";
+	if (!has_primary_key(rel, shape->key))
+		return shape->key[1] == NULL ?
+			psprintf("It has no primary key on column \"%s\" alone.", shape->key[0]) :
+			psprintf("It has no primary key on columns \"%s\" and \"%s\".",
+					 shape->key[0], shape->key[1]);
+	return shape->sequence != NULL ? sequence_flaw(rel, shape->sequence) : NULL;
 }
 
 /*

@@ -18,11 +18,21 @@ typedef struct KeepColumn
 	bool		key;
 } KeepColumn;
 
-extern const char *keep_shape_columns(Relation rel, const KeepColumn *columns, int ncolumns);
-extern const char *keep_shape_rules(Relation rel);
-extern bool keep_shape_primary_key(Relation rel, const char *const *names, int nnames);
+#define KEEP_SHAPE_MAX_KEY	2
+
+/* What a kind of table has to have. */
+typedef struct KeepShape
+{
+	const KeepColumn *columns;
+	int			ncolumns;
+	const char *key[KEEP_SHAPE_MAX_KEY];	/* columns of the primary key, in order */
+	const char *sequence;		/* column that versions or tokens are drawn by, or NULL */
+	bool		unlogged;		/* may be unlogged */
+	bool		ruled;			/* may have INSTEAD rules */
+} KeepShape;
+
+extern const char *keep_shape_flaw(Relation rel, const KeepShape *shape);
 extern Oid	keep_shape_column_sequence(Relation rel, const char *column);
-extern const char *keep_shape_sequence(Relation rel, const char *column);
 extern Oid	keep_creation_schema(text *name, const char *what, char **relname);
 extern char *keep_relation_name(Oid relid);
 extern void keep_run_ddl(const char *sql);

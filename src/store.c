@@ -31,45 +31,37 @@
 PG_FUNCTION_INFO_V1(keep_create_store);
 PG_FUNCTION_INFO_V1(keep_set_store_option);
 
-static const char *store_check_shape(Relation rel);
 static void *store_parse_options(Relation rel, Jsonb *json);
 static Jsonb *store_normal_options(Relation rel, Jsonb *json);
+
+static const KeepColumn store_columns[] = {
+	{"key", TEXTOID, true, true},
+	{"value", JSONBOID, true, false},
+	{"version", INT8OID, true, false},
+	{"created_at", TIMESTAMPTZOID, true, false},
+	{"updated_at", TIMESTAMPTZOID, true, false},
+	{"expires_at", TIMESTAMPTZOID, false, false},
+	{"reap_at", TIMESTAMPTZOID, false, false}
+};
+
+static const KeepShape store_shape = {
+	.columns = store_columns,
+	.ncolumns = lengthof(store_columns),
+	.key = {"key"},
+	.sequence = "version",
+	.unlogged = true,
+};
 
 const KeepKind keep_store_kind = {
 	.name = "store",
 	.maker = "keep.create_store",
-	.check_shape = store_check_shape,
+	.shape = &store_shape,
 	.parse_options = store_parse_options,
 	.normal_options = store_normal_options,
 	.statements = store_statements,
 	.nstatements = STORE_NSTATEMENTS,
 	.expand = store_expand,
 };
-
-/* What a table lacks to be a store, as a sentence, or NULL. */
-static const char *
-store_check_shape(Relation rel)
-{
-	static const KeepColumn columns[] = {
-		{"key", TEXTOID, true, true},
-		{"value", JSONBOID, true, false},
-		{"version", INT8OID, true, false},
-		{"created_at", TIMESTAMPTZOID, true, false},
-		{"updated_at", TIMESTAMPTZOID, true, false},
-		{"expires_at", TIMESTAMPTZOID, false, false},
-		{"reap_at", TIMESTAMPTZOID, false, false}
-	};
-	static const char *const key[] = {"key"};
-	const char *flaw = keep_shape_columns(rel, columns, lengthof(columns));
-
-	if (flaw == NULL)
-		flaw = keep_shape_rules(rel);
-	if (flaw == NULL && !keep_shape_primary_key(rel, key, lengthof(key)))
-		flaw = "It has no primary key on column \"key\" alone.";
-	if (flaw == NULL)
-		flaw = keep_shape_sequence(rel, "version");
-	return flaw;
-}
 
 static void
 bad_option(const char *option, const char *value, const char *hint)
@@ -347,7 +339,7 @@ keep_set_store_option(PG_FUNCTION_ARGS)
 		set_persistence(rel, unlogged_option(value));
 		PG_RETURN_VOID();
 	}
-	if ((flaw = store_check_shape(rel)) != NULL)
+	if ((flaw = keep_shape_flaw(rel, keep_store_kind.shape)) != NULL)
 		keep_not_of_kind(relid, &keep_store_kind, flaw);
 	if (strcmp(option, "hash_keys") == 0)
 		ereport(ERROR,
