@@ -16,6 +16,7 @@ server_start() {
 		echo "unix_socket_directories = '$dir/socket'"
 		echo "port = $SERVER_PORT"
 		echo "fsync = off"
+		echo "log_line_prefix = '%m [%p] %e '"		# with the SQLSTATE, for scripts/check-log
 		for setting in "$@"; do
 			echo "${setting%%=*} = '${setting#*=}'"
 		done

@@ -1,5 +1,4 @@
-# What the tests of crashes share: clients that put load on a server and check what comes of it, starting
-# a server of which all was killed, and amcheck over all of it.
+# What the tests of crashes share: clients that put load on a server and check what comes of it.
 
 package Crashes;
 
@@ -12,7 +11,6 @@ use IPC::Run;
 use PostgreSQL::Test::Utils;
 use StressClient;
 use Test::More;
-use Time::HiRes qw(usleep);
 
 my $here = dirname(abs_path(__FILE__));
 
@@ -64,53 +62,6 @@ sub finish_client
 	ok($good, "$load->{name}: what was acknowledged is there, and nothing twice") or diag("seed $StressClient::seed\n$load->{out}");
 	my ($lost) = $load->{out} =~ / (\d+) connections lost/;
 	cmp_ok($lost // 0, '>', 0, "$load->{name}: clients were cut off " . ($lost // 0) . ' times');
-	return;
-}
-
-# Starts a server again that has been killed, when its processes are gone.
-sub start_again
-{
-	my ($node, @processes) = @_;
-	$node->kill9;
-	kill 'KILL', grep { StressClient::running($_) } @processes;
-	foreach my $try (1 .. 500)
-	{
-		# a server is not started while there is one of its number, be it a zombie
-		last if !grep { kill 0, $_ } @processes;
-		usleep(5_000);
-	}
-	foreach my $try (1 .. 200)
-	{
-		return if $node->start(fail_ok => 1);
-		usleep(50_000);
-		$node->stop('fast', fail_ok => 1);
-	}
-	BAIL_OUT('the server does not start again');
-	return;
-}
-
-# amcheck of every table and every B-tree index of a database, those of the system included
-sub check_amcheck
-{
-	my ($node, $db) = @_;
-	my $found = $node->safe_psql($db, q{
-		CREATE EXTENSION IF NOT EXISTS amcheck;
-		CREATE FUNCTION pg_temp.check_index(i oid) RETURNS text LANGUAGE plpgsql AS $$
-		BEGIN
-			PERFORM bt_index_check(i, heapallindexed => true);
-			RETURN NULL;
-		EXCEPTION WHEN OTHERS THEN
-			RETURN i::regclass || ': ' || sqlerrm;
-		END $$;
-		SELECT c.oid::regclass || ': ' || v.msg FROM pg_class AS c, verify_heapam(c.oid) AS v
-		WHERE c.relkind IN ('r', 't', 'm') AND c.relpersistence <> 't'
-		UNION ALL
-		SELECT e FROM pg_class AS c JOIN pg_am AS a ON a.oid = c.relam JOIN pg_index AS i ON i.indexrelid = c.oid,
-			pg_temp.check_index(c.oid) AS e
-		WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence <> 't' AND i.indisvalid AND e IS NOT NULL});
-	is($found, '', $node->name . ': amcheck finds nothing in ' .
-		  $node->safe_psql($db, q{SELECT count(*) FILTER (WHERE relkind IN ('r', 't')) || ' tables and ' ||
-			count(*) FILTER (WHERE relkind = 'i') || ' indexes' FROM pg_class}));
 	return;
 }
 

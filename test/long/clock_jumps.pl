@@ -8,16 +8,19 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::RealBin/../stress", $FindBin::RealBin;
+use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
+use Amcheck;
 use File::Temp;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetryLoad;
+use ServerLog;
 use StressClient;
 use Test::More;
 use Time::HiRes qw(time usleep);
+use Watched;
 
 my ($library) = grep { -e $_ } glob '/usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib*/faketime/libfaketimeMT.so.1 /usr/local/lib/faketime/libfaketimeMT.so.1';
 plan skip_all => 'no libfaketime here' if !$library;
@@ -138,32 +141,9 @@ is(sql("SELECT status FROM keep.post_transfer('money', 'held')"), 'expired', 'an
 $node->safe_psql('postgres', $_) foreach 'ALTER SYSTEM RESET pg_keep.reaper', 'SELECT pg_reload_conf()';
 
 # Under load: clients that try again, workers under leases, and writers whose versions are watched
-sql(q{
-	CREATE TABLE work (nr bigint GENERATED ALWAYS AS IDENTITY, token bigint, owner text);
-	CREATE PROCEDURE work(me text) LANGUAGE plpgsql AS $$
-	DECLARE
-		mine bigint;
-	BEGIN
-		mine := (SELECT token FROM keep.acquire('leases', 'job', me, CASE WHEN random() < 0.5 THEN '20 ms' ELSE '30 min' END::interval, '300 ms'));
-		COMMIT;
-		BEGIN
-			PERFORM keep.assert_lease('leases', 'job', mine);
-			PERFORM pg_sleep(0.01 * random());
-			INSERT INTO work (token, owner) VALUES (mine, me);
-		EXCEPTION WHEN SQLSTATE 'KP412' OR null_value_not_allowed THEN
-			RETURN;
-		END;
-		COMMIT;
-		IF random() < 0.7 THEN
-			PERFORM keep.release('leases', 'job', mine);
-		END IF;
-	END $$;
-	SELECT keep.create_store('hot');
-	CREATE TABLE history (nr bigint GENERATED ALWAYS AS IDENTITY, xid xid8 DEFAULT pg_current_xact_id(), key text, version bigint);
-	CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS
-		'BEGIN INSERT INTO history (key, version) VALUES (NEW.key, NEW.version); RETURN NULL; END';
-	CREATE TRIGGER remember AFTER INSERT OR UPDATE OF version ON hot FOR EACH ROW EXECUTE FUNCTION remember();
-});
+watch_leases($node, 'leases', "CASE WHEN random() < 0.5 THEN '20 ms' ELSE '30 min' END::interval", '300 ms');
+sql(q{SELECT keep.create_store('hot')});
+watch_versions($node, 'hot');
 
 my $scripts = 0;
 
@@ -202,22 +182,18 @@ foreach my $round (1 .. $rounds)
 	ok(wait_for_progress($load, 30), 'and so do the clients');
 	my $turns = sql('SELECT sum(visits) FROM keep.stat_reaper') - $visits;
 	my $tables = sql("SELECT count(*) FROM keep.relation");
-	cmp_ok($turns, '<', 10 * $tables * (time() - $began + 2), 'and the reaper does not spin') or diag("$turns visits");
+	# two a second are right
+	my $most = 2 * $tables * (time() - $began + 1);
+	note(sprintf('%d visits, of %.0f', $turns, $most));
+	cmp_ok($turns, '<', 2 * $most, 'and the reaper does not spin');
 }
 foreach my $run (@runs)
 {
 	$run->{handle}->finish;
 	unlike($run->{out}, qr/ERROR|error:|aborted|FATAL/, 'no error');
 }
-cmp_ok(sql('SELECT count(DISTINCT owner) FROM work'), '>', 1, 'the lease has passed from hand to hand');
-is(sql('SELECT count(*) FROM (SELECT token, lag(token) OVER (ORDER BY nr) AS before FROM work) AS w WHERE token < before'), '0',
-	'no work was done under a stale token');
-is(sql('SELECT count(*) FROM (SELECT FROM work GROUP BY token HAVING count(DISTINCT owner) > 1) AS t'), '0',
-	'no two owners had the same token');
-is( sql(q{
-	WITH last AS (SELECT DISTINCT ON (key, xid) key, nr, version FROM history ORDER BY key, xid, nr DESC),
-		step AS (SELECT *, lag(version) OVER (PARTITION BY key ORDER BY nr) AS before FROM last)
-	SELECT count(*) FROM step WHERE version <= before}), '0', 'versions strictly rise');
+check_leases($node);
+check_versions($node);
 note(sql('SELECT (SELECT count(*) FROM work), (SELECT count(*) FROM history)'));
 
 # To a time at which all is over
@@ -225,7 +201,7 @@ set_clock($node, 3 * $day);
 finish_load($load, 'clock', 'KP412|55P03|40001|40P01');
 set_clock($node, 9 * $day);
 check_load($load, $node, 'clock');
-check_indexes($node, 'clock');
+check_amcheck($node, 'postgres', 'clock');
 $node->stop;
-check_logs($node, 'clock');
+check_server_log($node, name => 'clock');
 done_testing();

@@ -13,7 +13,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin", "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t";
 
-use Crashes;
+use Amcheck;
 use FaultCalls;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -160,20 +160,24 @@ sub try_call
 	return;
 }
 
+# Of each room some are tried where a commit need not be safe.
+my @unsafe = ('put, new', 'increment', 'acquire', 'create_ledger, history => true', 'transfer directly', 'transfer_many directly',
+	'post_transfer directly', 'call_once', 'run_step', 'run_compensations', 'leave_step');
+my @calls = FaultCalls::all();
+my %call = map { $_->{name} => $_ } @calls;
+is(join('; ', grep { !$call{$_} } @unsafe), '', 'there are the ' . @unsafe . ' calls to be tried with synchronous_commit = off');
+is(scalar(keys %call), scalar(@calls), @calls . ' calls, no two of one name');
 my $began = time;
-foreach my $settings ({}, { synchronous_commit => 'off' })
+foreach my $call (@calls)
 {
-	# where a commit need not be safe: of each room some
-	foreach my $call (FaultCalls::all())
-	{
-		next if $wanted && $call->{name} !~ /$wanted/;
-		next if %$settings && $call->{name} !~
-		  /^(put, new|increment|acquire|create_ledger|transfer directly|transfer_many directly|post_transfer directly|call_once|run_step|run_compensations|leave_step)$/;
-		try_call($call, %$settings);
-	}
+	try_call($call) if !$wanted || $call->{name} =~ /$wanted/;
+}
+foreach my $name (grep { !$wanted || /$wanted/ } @unsafe)
+{
+	try_call($call{$name}, synchronous_commit => 'off') if $call{$name};
 }
 note("$kills kills of backends in " . (time - $began) . ' s');
-Crashes::check_amcheck($node, 'postgres');
+check_amcheck($node, 'postgres');
 is($node->safe_psql('postgres', 'SELECT wrong()'), '', 'ledgers are sound, versions below their sequence');
 $node->stop;
 
@@ -254,7 +258,9 @@ sub points_of_visit
 	return sort { $a <=> $b } keys %chosen;
 }
 
-my @tried = !$wanted || $wanted =~ /reaper/ ? points_of_visit() : ();
+my $with_reaper = !$wanted || $wanted =~ /reaper/;
+my @tried = $with_reaper ? points_of_visit() : ();
+cmp_ok(scalar(@tried), '>', 20, 'the reaper passes ' . @tried . ' points that are worth trying') if $with_reaper;
 foreach my $point (@tried)
 {
 	add_overdue($point);
@@ -268,11 +274,15 @@ foreach my $point (@tried)
 		last if !StressClient::running($pid) || ($try % 50 == 0 && has_tidied());
 		usleep(10_000);
 	}
-	if (!StressClient::running($pid))
+	if (StressClient::running($pid))
+	{
+		fail("reaper: not killed at point $point");
+	}
+	else
 	{
 		is(scalar(killed($reaper, $since)), 1, "reaper: killed at point $point");
 		set_conf('reaper = on');
-		Crashes::start_again($reaper, $pid, @children);
+		StressClient::crash($reaper, $pid, @children);
 	}
 	becomes($reaper, 'postgres', $left_over, '0', "reaper, killed at point $point: all that was over is dealt with");
 	is( sql($reaper, 'postgres', q{SELECT count(*) - count(DISTINCT saga), count(*) FILTER (WHERE NOT saga LIKE 'over%') FROM undone}),
@@ -282,8 +292,9 @@ foreach my $point (@tried)
 	have_rest();
 }
 note("$kills kills in " . (time - $began) . ' s');
-Crashes::check_amcheck($reaper, 'postgres') if !$wanted || $wanted =~ /reaper/;
+check_amcheck($reaper, 'postgres') if $with_reaper;
 $reaper->stop('immediate');
+check_log($_) foreach $node, $reaper;
 
 # Every point of the sources has been one at which the server was killed.
 my %points;

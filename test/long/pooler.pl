@@ -5,13 +5,15 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::RealBin/../stress", $FindBin::RealBin;
+use lib "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t", $FindBin::RealBin;
 
+use Amcheck;
 use File::Temp;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RetryLoad;
+use ServerLog;
 use StressClient;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -38,7 +40,6 @@ $node->append_conf('postgresql.conf', q{
 $node->start;
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION pg_keep;
-	CREATE EXTENSION amcheck;
 	CREATE ROLE app LOGIN;
 	SELECT keep.create_store('sessions', ttl => '1 hour', expire_after => 'access'), keep.create_store('leases'), keep.create_store('answers'),
 		keep.create_request_log('requests'), keep.create_ledger('money');
@@ -66,7 +67,6 @@ my $bouncer = IPC::Run::start([ $program, "$dir/ini" ], '<', \undef, '>&', \$bou
 my @through = ('-h', $dir, '-p', 6432);
 wait_for('PgBouncer', sub { return IPC::Run::run([ 'psql', '-XAtqc', 'SELECT 1', @through, 'postgres' ], '>', \my $out, '2>', \my $err); })
   or BAIL_OUT("PgBouncer does not start:\n$bouncer_log");
-my ($version) = `$program --version` =~ /(\d+\.\d+)/;
 
 # Scripts of pgbench. Each has variables of its own: n counts its turns.
 my %scripts = (
@@ -128,7 +128,6 @@ foreach my $name (sort keys %scripts)
 	push @files, '-f', "$dir/$name.sql";
 }
 
-# Prepared statements under a name pass through from 1.21 on, where that is turned on.
 my $turns = StressClient::scaled(4) || 1;
 my $n = 0;
 foreach my $mode ('simple', 'extended')
@@ -161,9 +160,9 @@ is(sql('SELECT count(*) FROM (SELECT token, lag(token) OVER (PARTITION BY lease 
 	'each lease was held by one after the other');
 is(sql("SELECT rule, detail FROM keep.verify_ledger('money') WHERE NOT ok"), '', 'the ledger adds up');
 note(sql('SELECT (SELECT count(*) FROM effects), (SELECT count(*) FROM under_lease), (SELECT count(*) FROM money_transfers), (SELECT count(*) FROM answers)'));
-check_indexes($node, 'pooler');
+check_amcheck($node, 'postgres', 'pooler');
 $bouncer->signal('TERM');
 eval { $bouncer->finish; };
 $node->stop;
-check_logs($node, 'pooler');
+check_server_log($node, name => 'pooler');
 done_testing();

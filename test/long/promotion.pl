@@ -13,6 +13,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin", "$FindBin::RealBin/../stress", "$FindBin::RealBin/../t";
 
+use Amcheck;
 use Crashes;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -116,22 +117,6 @@ sub connstr_of
 		join(',', map { $_->host } @nodes), join(',', map { $_->port } @nodes));
 }
 
-sub kill_all
-{
-	my ($node) = @_;
-	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	my @processes = ($pid, StressClient::children($pid));
-	$node->kill9;
-	kill 'KILL', @processes;
-	foreach my $try (1 .. 1000)
-	{
-		return if !grep { StressClient::running($_) } @processes;
-		usleep(5_000);
-	}
-	BAIL_OUT('the primary does not end');
-	return;
-}
-
 # What there is of each worker's transactions: how many; they are the first ones, and whole.
 sub check_whole
 {
@@ -160,7 +145,7 @@ sub check_sound
 		SELECT string_agg(c.relname || ' ' || rule || ': ' || detail, ', ')
 		FROM pg_class AS c, keep.verify_ledger(c.oid) WHERE c.relname IN ('books', 'load_crash') AND NOT ok}),
 		'', "$label: the ledgers are sound");
-	Crashes::check_amcheck($node, 'postgres');
+	check_amcheck($node, 'postgres');
 	return;
 }
 
@@ -171,7 +156,7 @@ sub end_primary
 	my ($primary, $mode) = @_;
 	kill 'STOP', sql($primary, 'postgres', 'SELECT pid FROM pg_stat_replication') if $mode eq 'async';
 	usleep(300_000 + int(rand(200_000)));
-	kill_all($primary);
+	StressClient::kill_all($primary);
 	return;
 }
 
@@ -189,7 +174,7 @@ sub check_unlogged
 	$other->query_safe("BEGIN; SELECT count(keep.put('fast', 'x' || g, '1')) FROM generate_series(1, 40) AS g");
 	# this is either not acknowledged while the standby does not answer, or has a version that is safe
 	$primary->psql('postgres', "SELECT version FROM keep.put('fast', 'a', '1')", stdout => \$seen, timeout => 5, timed_out => \$ended);
-	kill_all($primary);
+	StressClient::kill_all($primary);
 	eval { $other->quit; };
 	$standby->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 	$standby->reload;

@@ -85,20 +85,32 @@ sub running
 	return (<$stat> // '') =~ /^\d+ \(.*\) [^ZX]/s;
 }
 
-# Ends all of the server at once, and starts it again.
+# Ends all of a server at once; or these processes, which are what is left of it.
+sub kill_all
+{
+	my ($node, @processes) = @_;
+	if (!@processes)
+	{
+		my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+		@processes = ($pid, children($pid));
+	}
+	$node->kill9;
+	kill 'KILL', grep { running($_) } @processes;
+	foreach my $try (1 .. 1000)
+	{
+		# a server is not started while there is one of its number, be it a zombie, for which not to wait long
+		last if !grep { $try < 500 ? kill 0, $_ : running($_) } @processes;
+		usleep(5_000);
+	}
+	BAIL_OUT('the server does not end') if grep { running($_) } @processes;
+	return;
+}
+
+# The same, and starts it again.
 sub crash
 {
-	my ($node) = @_;
-	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	my @children = children($pid);
-
-	$node->kill9;
-	kill 'KILL', @children;
-	foreach my $try (1 .. 500)
-	{
-		last if !grep { running($_) } $pid, @children;
-		usleep(2_000);
-	}
+	my ($node, @processes) = @_;
+	kill_all($node, @processes);
 	foreach my $try (1 .. 200)
 	{
 		return if $node->start(fail_ok => 1);
@@ -106,6 +118,7 @@ sub crash
 		$node->stop('fast', fail_ok => 1);
 	}
 	BAIL_OUT('the server does not start again');
+	return;
 }
 
 # Runs a mode of the client that goes on until it is told to stop, and crashes the server under it, so many

@@ -5,9 +5,13 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::RealBin;
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Watched;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
@@ -45,7 +49,6 @@ sub pgbench
 sql(q{
 	CREATE EXTENSION pg_keep;
 	CREATE TABLE said (client int, key text, status text, value jsonb, version bigint);
-	CREATE TABLE history (nr bigint GENERATED ALWAYS AS IDENTITY, xid xid8 DEFAULT pg_current_xact_id(), key text, version bigint);
 	SELECT keep.create_store('iso');
 	SELECT keep.create_store('hot');
 });
@@ -124,35 +127,10 @@ is( sql(q{SELECT count(*), min(created), max(created), max(entries), min(answers
 			count(*) AS answers FROM said GROUP BY key) AS k}),
 	'20|1|1|1|8|8', 'one winner and 8 answers for each of 20 keys');
 
-# A lease that runs out all the time: work done under assert_lease is in the
-# order of the tokens, and a token has one owner.
-sql(q{
-	CREATE TABLE work (nr bigint GENERATED ALWAYS AS IDENTITY, token bigint, owner text);
-	CREATE PROCEDURE work(me text) LANGUAGE plpgsql AS $$
-	DECLARE
-		mine bigint;
-	BEGIN
-		mine := (SELECT token FROM keep.acquire('iso', 'job', me, '3 ms', '100 ms'));
-		COMMIT;
-		BEGIN
-			PERFORM keep.assert_lease('iso', 'job', mine);
-			PERFORM pg_sleep(0.01 * random());
-			INSERT INTO work (token, owner) VALUES (mine, me);
-		EXCEPTION WHEN SQLSTATE 'KP412' OR null_value_not_allowed THEN
-			RETURN;
-		END;
-		COMMIT;
-		IF random() < 0.5 THEN
-			PERFORM keep.release('iso', 'job', mine);
-		END IF;
-	END $$;
-});
+# A lease that runs out all the time
+watch_leases($node, 'iso', "'3 ms'", '100 ms');
 pgbench('leases', [ '-c', 8, '-j', 2, '-T', 3 ], q{CALL work('c' || :client_id);});
-cmp_ok(sql('SELECT count(DISTINCT owner) FROM work'), '>', 1, 'the lease has passed from hand to hand');
-is(sql('SELECT count(*) FROM (SELECT token, lag(token) OVER (ORDER BY nr) AS before FROM work) AS w WHERE token < before'),
-	'0', 'no work was done under a stale token');
-is(sql('SELECT count(*) FROM (SELECT FROM work GROUP BY token HAVING count(DISTINCT owner) > 1) AS t'),
-	'0', 'no two owners had the same token');
+check_leases($node);
 
 # Opposite orders, overlapping, with single writes between: no deadlock
 my @crossing = (
@@ -166,14 +144,9 @@ my @crossing = (
 pgbench('opposite put_many', [ '-c', 8, '-j', 2, '-T', 4 ], @crossing);
 is(sql("SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'"), '0', 'no deadlock');
 
-# Versions: an AFTER trigger runs under the row lock, so its order is the order
-# of the writes; what counts is how a transaction leaves the key.
-sql(q{
-	DELETE FROM hot;
-	CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS
-		'BEGIN INSERT INTO history (key, version) VALUES (NEW.key, NEW.version); RETURN NULL; END';
-	CREATE TRIGGER remember AFTER INSERT OR UPDATE OF version ON hot FOR EACH ROW EXECUTE FUNCTION remember();
-});
+# Versions
+sql('DELETE FROM hot');
+watch_versions($node, 'hot');
 pgbench('everything', [ '-c', 10, '-j', 2, '-T', 6 ],
 	@crossing,
 	q{SELECT * FROM keep.put('hot', 'a', '1');},
@@ -185,12 +158,7 @@ pgbench('everything', [ '-c', 10, '-j', 2, '-T', 6 ],
 	"BEGIN;\nSELECT * FROM keep.put('hot', 'a', '1');\nSELECT * FROM keep.put('hot', 'a', '2');\nROLLBACK;",
 	q{SELECT * FROM keep.acquire('hot', 'lease', 'c' || :client_id, '1 ms');},
 	q{SELECT * FROM keep.merge('hot', 'b', '{"m": 1}');});
-cmp_ok(sql('SELECT count(*) FROM history'), '>', 500, 'enough was written to tell');
-is( sql(q{
-	WITH last AS (SELECT DISTINCT ON (key, xid) key, nr, version FROM history ORDER BY key, xid, nr DESC),
-		step AS (SELECT *, lag(version) OVER (PARTITION BY key ORDER BY nr) AS before FROM last)
-	SELECT count(*) FROM step WHERE version <= before}), '0', 'the versions of each key strictly rise');
-is(sql('SELECT count(*) - count(DISTINCT version) FROM history'), '0', 'and none is used twice');
+check_versions($node);
 
 $node->stop;
 done_testing();

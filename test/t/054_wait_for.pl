@@ -6,9 +6,13 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::RealBin;
+
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use ServerLog;
 use Test::More;
 use Time::HiRes qw(usleep);
 
@@ -553,7 +557,7 @@ sub stops
 	waiting(1);
 	sql(q{SELECT keep.put('s', 'risen', '1')});
 	is(printed($waiter), '1', "$name: after a crash it works as before");
-	unlike(slurp_file($node->logfile), qr/PANIC|TRAP:|stuck spinlock|terminated by signal (?!9:)/, "$name: nothing bad in the log");
+	check_server_log($node, name => $name, signals => [9]);
 	return;
 }
 

@@ -12,6 +12,7 @@ use lib $FindBin::RealBin;
 use GuardTable;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use ServerLog;
 use Test::More;
 
 my @fields = qw(function kind args nulls columns rights rights2);
@@ -463,10 +464,5 @@ cmp_ok($cells, '>', 28_000, 'cells') if $ENV{GUARDS} eq '';
 # sessions end.
 is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $began, 'the server is the one that was started');
 $node->stop;
-foreach my $log ($node->logfile, @logs)
-{
-	my @found = grep { /PANIC:|TRAP:|terminated by signal|\bXX00[0-2]\b|leak|not closed|still referenced|you don't own a lock|non-empty SPI stack|problem in alloc/ }
-	  split /\n/, slurp_file($log);
-	is_deeply(\@found, [], 'nothing in a server log that must not be there');
-}
+check_server_log($_) foreach $node->logfile, @logs;
 done_testing();

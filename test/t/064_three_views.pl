@@ -11,6 +11,7 @@ use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RoleTable;
+use ServerLog;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
@@ -226,5 +227,5 @@ is(sql("SET ROLE stranger; SELECT count(*) FROM keep.stat_stores"), '0', 'a tabl
 is(sql("SET ROLE ann; SELECT string_agg(store_name, ' ' ORDER BY store_name) FROM keep.stat_stores"), 's s', 'but by its new owner');
 
 $node->stop;
-unlike(slurp_file($node->logfile), qr/\bXX\d\d\d\b|PANIC|terminated by signal|leak|not closed/, 'nothing bad in the log');
+check_server_log($node);
 done_testing();

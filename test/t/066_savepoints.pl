@@ -13,6 +13,7 @@ use lib "$FindBin::RealBin/../stress", $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SavepointModel;
+use ServerLog;
 use Storable qw(dclone);
 use StressClient;
 use Test::More;
@@ -403,5 +404,5 @@ is(join("\n", @wrong), '', scalar(@expected) . ' statements answer what the mode
 note(join(', ', map { "$counted{$_} times $_" } sort keys %counted));
 is($node->safe_psql('postgres', "SELECT rule, detail FROM keep.verify_ledger('m') WHERE NOT ok"), '', 'the ledger adds up');
 $node->stop;
-unlike(slurp_file($node->logfile), qr/PANIC|\bXX\d\d\d\b|TRAP:|\bleak|was not closed|terminated by signal/, 'nothing bad in the log of the server');
+check_server_log($node);
 done_testing();

@@ -6,9 +6,14 @@ package ReaperTest;
 use strict;
 use warnings;
 
+use Cwd qw(abs_path);
 use Exporter 'import';
+use File::Basename;
+use lib dirname(abs_path(__FILE__));
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use ServerLog;
 use Test::More;
 use Time::HiRes qw(usleep);
 
@@ -282,9 +287,7 @@ sub end_of_log
 sub check_log
 {
 	my ($node) = @_;
-	my @bad = grep { /PANIC|\bXX\d\d\d\b|\bleak|not closed|TRAP:|terminated by signal (?!9:)|stuck spinlock/ }
-	  split(/\n/, slurp_file($node->logfile));
-	is(join("\n", @bad), '', $node->name . ': nothing bad in the log of the server');
+	check_server_log($node, signals => [9]);
 	return;
 }
 
