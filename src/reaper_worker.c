@@ -257,8 +257,9 @@ adapt(Ward *ward, int64 took)
 
 /*
  * After an error: is the table to be tried again in this visit?  Fewer rows may
- * do; one row that cannot be deleted is put off.  Who has locks that stand
- * against it, or is faster, is no error.
+ * do; one row that cannot be deleted is put off, unless disk or memory is short,
+ * for which no row is to blame.  Who has locks that stand against it, or is
+ * faster, is no error.
  */
 static bool
 try_again(Ward *ward, const ErrorData *error, bool too_long)
@@ -275,6 +276,7 @@ try_again(Ward *ward, const ErrorData *error, bool too_long)
 	}
 	report(ward, keep_error_text(error), error->context);
 	if (cancelled || ward->put_off || rooms[ward->room].put_off == NULL ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
 		++ward->failures > MAX_PUT_OFF)
 		return false;
 	ward->put_off = true;
