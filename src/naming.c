@@ -32,6 +32,16 @@ typedef struct Tables
 	Oid			other;
 } Tables;
 
+/* Raise 40001: a statement for this relation would have been, or was, for another. */
+void
+keep_name_moved(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("table \"%s\" was renamed or moved during the call", get_rel_name(relid)),
+			 errhint("The transaction might succeed if retried.")));
+}
+
 /* Tree walker: raises 40001 where the query is about another table. */
 static bool
 check_tables(Node *node, void *context)
@@ -49,11 +59,7 @@ check_tables(Node *node, void *context)
 
 		if (rte->rtekind == RTE_RELATION && rte->relid != tables->relid &&
 			rte->relid != tables->other)
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("table \"%s\" was renamed or moved during the call",
-							get_rel_name(tables->relid)),
-					 errhint("The transaction might succeed if retried.")));
+			keep_name_moved(tables->relid);
 	}
 	return query_tree_walker((Query *) node, check_tables, context, 0);
 }

@@ -10,6 +10,7 @@
 #include "compat.h"
 
 extern void keep_naming_init(void);
+pg_noreturn extern void keep_name_moved(Oid relid);
 pg_noreturn extern void keep_no_such_relation(Oid relid);
 extern char *keep_relation_name(Oid relid, bool missing_ok);
 extern char *keep_statement_for(Oid relid, Oid other, const char *sql);

@@ -195,6 +195,8 @@ log_sequence(Oid relid)
 	if (!OidIsValid(sequence))
 		keep_not_of_kind(relid, &keep_store_kind, "Column \"version\" is not an identity column.");
 	keep_run_ddl(psprintf("ALTER SEQUENCE %s SET LOGGED", keep_relation_name(sequence, false)));
+	if (get_rel_persistence(sequence) != RELPERSISTENCE_PERMANENT)
+		keep_name_moved(relid);
 }
 
 /*
@@ -286,11 +288,7 @@ set_persistence(Relation rel, bool unlogged)
 						  unlogged ? "UNLOGGED" : "LOGGED"));
 	if (get_rel_persistence(relid) !=
 		(unlogged ? RELPERSISTENCE_UNLOGGED : RELPERSISTENCE_PERMANENT))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("table \"%s\" was renamed or moved during the call",
-						get_rel_name(relid)),
-				 errhint("The transaction might succeed if retried.")));
+		keep_name_moved(relid);
 	log_sequence(relid);
 	SPI_finish();
 }
