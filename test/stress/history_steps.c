@@ -500,6 +500,44 @@ swap_back(KeyHistory *k, int i)
 	return true;
 }
 
+/*
+ * Was there surely a row in the transaction's snapshot? One whose end has not come even now: nobody
+ * can have swept it before.
+ */
+static bool
+row_in_snapshot(const KeyHistory *k, int at, const StoreOp *op)
+{
+	while (--at >= 0)
+	{
+		const Step *step = &k->steps[at];
+
+		if (step->inv > op->txn->snapshot_comp)
+			continue;
+		if (!step->state.there || step->state.expires_low <= op->to)
+			return false;
+		if (step->comp < op->txn->snapshot_inv)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * At REPEATABLE READ nothing may be written over what came after the snapshot. A new entry is not
+ * written over anything where the row has gone again, deleted or swept, and there was none in the
+ * snapshot either: the server then sees neither. With one in the snapshot it is a conflict.
+ */
+static bool
+overlooks(const KeyHistory *k, int at)
+{
+	const StoreOp *first = k->steps[at].first;
+	bool		creates = first->said == SAID_CREATED ||
+		(first->said == SAID_ACQUIRED && at > 0 &&
+		 first->version != k->steps[at - 1].state.version);
+
+	return at > 0 && first->txn->repeatable && k->steps[at - 1].inv > first->txn->snapshot_comp &&
+		(!creates || row_in_snapshot(k, at, first));
+}
+
 /* Does each write follow on the state that the one before has left? */
 bool
 chain_steps(KeyHistory *k)
@@ -526,9 +564,7 @@ chain_steps(KeyHistory *k)
 		i += k->nsteps - n;
 		first = k->steps[i].first;
 		complete_state(&k->steps[i].state, first, i > 0 ? &k->steps[i - 1].state : &nothing);
-		if (i > 0 && first->txn->repeatable && first->said != SAID_CREATED &&
-			(first->said != SAID_ACQUIRED || first->version == k->steps[i - 1].state.version) &&
-			k->steps[i - 1].inv > first->txn->snapshot_comp)
+		if (overlooks(k, i))
 			found(&k->history->findings, "key %d: at REPEATABLE READ over a write that came"
 				  " later: %s; over %s", k->key, show_op(first),
 				  show_op(k->steps[i - 1].first));
