@@ -79,7 +79,6 @@ typedef struct Txn
 	Fate		fate;
 	bool		repeatable;
 	bool		single;			/* one call in autocommit */
-	bool		holds;			/* it may have locked a row */
 	int64_t		snapshot_inv;	/* of its first statement */
 	int64_t		snapshot_comp;
 	int64_t		end_inv;		/* of its COMMIT or ROLLBACK */

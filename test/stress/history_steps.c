@@ -484,20 +484,34 @@ static const State nothing = {0};
 
 /*
  * Two calls at the same time that leave the version as it is, as those that prolong a lease: each
- * may have been the first. Has another order been tried?
+ * may have been the first, which may show only in what came after both. Tries another order from
+ * a place that it returns; -1 where all have been tried.
  */
-static bool
+static int
 swap_back(KeyHistory *k, int i)
 {
-	Step		later = k->steps[i];
+	for (; i > 0 && k->steps[i - 1].state.version == k->steps[i].state.version; i--)
+	{
+		Step		later = k->steps[i];
 
-	if (i == 0 || later.swapped || !later.state.there ||
-		k->steps[i - 1].state.version != later.state.version || later.inv > k->steps[i - 1].comp)
-		return false;
-	later.swapped = true;
-	k->steps[i] = k->steps[i - 1];
-	k->steps[i - 1] = later;
-	return true;
+		if (later.swapped || !later.state.there || later.inv > k->steps[i - 1].comp)
+			continue;
+		later.swapped = true;
+		k->steps[i] = k->steps[i - 1];
+		k->steps[i - 1] = later;
+		return i - 1;
+	}
+	return -1;
+}
+
+/* What a call may only have met an unknown one may have left, and that before this time. */
+static bool
+may_be_older(const KeyHistory *k, const Step *step, int64_t time)
+{
+	for (int i = 0; i < k->nunknown && !step->sure; i++)
+		if (k->unknown[i].op->inv <= time && may_lock(k->unknown[i].op))
+			return true;
+	return false;
 }
 
 /*
@@ -530,12 +544,16 @@ static bool
 overlooks(const KeyHistory *k, int at)
 {
 	const StoreOp *first = k->steps[at].first;
-	bool		creates = first->said == SAID_CREATED ||
-		(first->said == SAID_ACQUIRED && at > 0 &&
-		 first->version != k->steps[at - 1].state.version);
+	const Step *before = &k->steps[at - 1];
+	int64_t		snapshot = first->txn->snapshot_comp;
 
-	return at > 0 && first->txn->repeatable && k->steps[at - 1].inv > first->txn->snapshot_comp &&
-		(!creates || row_in_snapshot(k, at, first));
+	if (!first->txn->repeatable || before->inv <= snapshot ||
+		may_be_older(k, before, snapshot))
+		return false;
+	if (first->said == SAID_CREATED ||
+		(first->said == SAID_ACQUIRED && first->version != before->state.version))
+		return row_in_snapshot(k, at, first);
+	return true;
 }
 
 /* Does each write follow on the state that the one before has left? */
@@ -549,9 +567,11 @@ chain_steps(KeyHistory *k)
 
 		if (!follows(k, i, i > 0 ? &k->steps[i - 1].state : &nothing, MOST_ASSUMED))
 		{
-			if (swap_back(k, i))
+			int			from = swap_back(k, i);
+
+			if (from >= 0)
 			{
-				i -= 2;
+				i = from - 1;
 				continue;
 			}
 			found(&k->history->findings, "key %d: over %s no call can leave %s; it was: %s", k->key,
@@ -564,7 +584,7 @@ chain_steps(KeyHistory *k)
 		i += k->nsteps - n;
 		first = k->steps[i].first;
 		complete_state(&k->steps[i].state, first, i > 0 ? &k->steps[i - 1].state : &nothing);
-		if (overlooks(k, i))
+		if (i > 0 && overlooks(k, i))
 			found(&k->history->findings, "key %d: at REPEATABLE READ over a write that came"
 				  " later: %s; over %s", k->key, show_op(first),
 				  show_op(k->steps[i - 1].first));

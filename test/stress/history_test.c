@@ -155,6 +155,15 @@ static const Case cases[] = {
 		"1 0-1 put w=1 ttl=2 : created v=1 w=1 e=2.5", "2 3-4 get tx=1 : nothing",
 		"1 5-6 put w=1 : created v=2 w=1", "1 7-8 delete : deleted v=2 w=1",
 		"2 9-10 put w=2 tx=1 : created v=3 w=2", "tx=1 11-12 rr commit"}},
+	{"deleted at REPEATABLE READ, as an unknown call had left it", CAPPED, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "2 2-3 touch ttl=50 : ?",
+		"3 4-5 get tx=1 : entry w=1", "3 6-7 delete tx=1 : deleted v=1 w=1 e=20.5",
+		"4 8-9 get_and_touch ttl=50 : entry v=1 w=1 e=20.5 c=0.5", "tx=1 10-11 rr commit"}},
+	{"two renew at the same time, and one of them releases", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5",
+		"2 2-5 renew ttl=50 exp=1 : renewed v=1 o=1 e=54",
+		"3 3-5 renew ttl=90 exp=1 : renewed v=1 o=1 e=93.5",
+		"2 6-7 release exp=1 : released v=1 o=1 e=54"}},
 
 	{"created where the snapshot has what was deleted since", PLAIN, false, {
 		"1 0-1 put w=1 : created v=1 w=1", "2 2-3 get tx=1 : entry w=1",

@@ -6,6 +6,8 @@
  *	store_append		see append_load.c
  *	store_histories		workers, calls (of each), keys, dump: calls under cancels, timeouts, lost
  *						connections and lives of milliseconds
+ *						alone=1: each in autocommit, of which none can deadlock
+ *						reaper=0: none runs beside, so that it is known who locks what
  */
 #include "append.h"
 #include "store_load.h"
@@ -89,45 +91,56 @@ join_histories(History *history, StoreLoad *load, StoreWorker *workers)
 	history->findings.loud = true;
 }
 
-static void
-report(const History *history, StoreLoad *load, StoreWorker *workers, int64_t ran,
-	   int64_t checked)
+/* What came of all calls */
+typedef struct Tally
 {
-	long		by_call[STORE_CALLS][SAIDS] = {{0}};
-	long		waits = 0;
-	long		conflicts = 0;
-	long		swept = 0;
-	long		answered = 0;
+	long		answers[STORE_CALLS][SAIDS];
+	long		by_call[STORE_CALLS];
+	long		answered;
+	StoreWorker failures;
+} Tally;
 
+static void
+count_all(Tally *tally, const History *history, StoreLoad *load, const StoreWorker *workers)
+{
 	for (long i = 0; i < history->count; i++)
 		if (history->ops[i]->answered)
 		{
-			by_call[history->ops[i]->call][history->ops[i]->said]++;
-			answered++;
+			tally->answers[history->ops[i]->call][history->ops[i]->said]++;
+			tally->by_call[history->ops[i]->call]++;
+			tally->answered++;
 		}
 	for (int i = 0; i < load->workers; i++)
-	{
-		waits += workers[i].waits;
-		conflicts += workers[i].conflicts;
-		swept += workers[i].swept;
-	}
+		store_add_failures(&tally->failures, &workers[i]);
+}
+
+static void
+report(const History *history, StoreLoad *load, const Tally *tally, int64_t ran, int64_t checked)
+{
+	const StoreWorker *failures = &tally->failures;
+
 	for (int call = 0; call < STORE_CALLS; call++)
 	{
 		int			used = 0;
 		char		line[400] = "";
 
 		for (int said = 0; said < SAIDS; said++)
-			if (by_call[call][said] > 0)
+			if (tally->answers[call][said] > 0)
 				used += snprintf(line + used, sizeof(line) - used, " %s %ld", said_name(said),
-								 by_call[call][said]);
+								 tally->answers[call][said]);
 		if (used > 0)
 			printf("  %s:%s\n", store_call_name(call), line);
 	}
-	printf("%ld calls on %d keys, %ld answered, %ld cancelled or timed out, %ld conflicts, %ld"
-		   " unknown, %ld connections lost, %ld swept; in order: %ld writes and %ld looks, %ld"
-		   " unseen; ran %.1f s, checked %.1f s\n", history->count, history->keys, answered,
-		   waits, conflicts, history->unknown, atomic_load(&load->lost), swept, history->writes,
-		   history->looks, history->unseen, ran / 1e9, checked / 1e9);
+	printf("%ld calls on %d keys, %ld answered; %ld cancelled, %ld timed out, %ld waiting for a"
+		   " lock, %ld conflicts, %ld deadlocks; %ld connections lost, %ld unknown, %ld of them"
+		   " happened, %ld unseen\n", history->count, history->keys, tally->answered,
+		   failures->cancels, failures->timeouts, failures->lock_timeouts, failures->conflicts,
+		   failures->deadlocks, atomic_load(&load->lost), history->unknown, history->happened,
+		   history->unseen);
+	printf("%ld writes and %ld looks in order; %ld locked, %ld of them by the reaper; %ld of %ld"
+		   " rows swept; ran %.1f s, checked %.1f s\n", history->writes, history->looks,
+		   history->locked, history->by_reaper, history->swept, history->nrows, ran / 1e9,
+		   checked / 1e9);
 }
 
 int
@@ -137,6 +150,7 @@ store_main(const char *info, int argc, char **argv)
 	StoreWorker *workers = allot(sizeof(StoreWorker) * STORE_WORKERS);
 	History		history = {0};
 	int			rule_of[STORE_KEYS];
+	Tally	   *tally = allot(sizeof(Tally));
 	int64_t		start = ticks();
 	int64_t		ran;
 
@@ -151,6 +165,7 @@ store_main(const char *info, int argc, char **argv)
 	load->workers = setting(argc, argv, "workers", 8);
 	load->calls = setting(argc, argv, "calls", 1000);
 	load->keys = setting(argc, argv, "keys", 16);
+	load->alone = setting(argc, argv, "alone", 0);
 	if (load->workers < 1 || load->workers > STORE_WORKERS || load->keys < 1 ||
 		load->keys > STORE_KEYS)
 		die("bad arguments");
@@ -160,8 +175,10 @@ store_main(const char *info, int argc, char **argv)
 	run(load, workers);
 	ran = ticks() - start;
 	join_histories(&history, load, workers);
+	history.reaper = setting(argc, argv, "reaper", 1);
 	history.dump = setting(argc, argv, "dump", 0);
 	check_history(&history);
-	report(&history, load, workers, ran, ticks() - start - ran);
+	count_all(tally, &history, load, workers);
+	report(&history, load, tally, ran, ticks() - start - ran);
 	return complaints() > 0;
 }

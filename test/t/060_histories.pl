@@ -43,6 +43,10 @@ sub check
 
 check('16 keys', calls => 1800);
 check('3 hot keys', calls => 700, keys => 3);
+check('calls alone do not deadlock', calls => 500, alone => 1);
+# The reaper does not tell what it locks.
+$node->safe_psql('postgres', 'SELECT keep.stop_reaper()');
+check('without the reaper', calls => 700, keys => 6, reaper => 0);
 
 $node->stop;
 done_testing();
