@@ -351,6 +351,23 @@ judge(const AppendHistory *history, int level, bool blind)
 		complain("no G2 at %s: the check does not see it", levels[level]);
 }
 
+/* As of the calls on stores: a run that does little proves little. */
+static void
+judge_amounts(AppendLoad *load, const AppendHistory *history, long committed, long ops,
+			  const StoreWorker *failures)
+{
+	long		count = history->count;
+
+	at_least(load->txns * load->store.workers, count, "transactions");
+	at_least(count / 3, committed, "transactions committed");
+	at_least(count, ops, "calls answered");
+	at_least(committed / 2, history->edges, "dependencies");
+	at_least(count / 500, atomic_load(&load->store.lost), "connections lost");
+	at_least(count / 2000, failures->cancels, "calls cancelled");
+	if (load->level > 0)
+		at_least(count / 50, failures->conflicts, "conflicts");
+}
+
 int
 append_main(const char *info, int argc, char **argv)
 {
@@ -397,5 +414,6 @@ append_main(const char *info, int argc, char **argv)
 		   all.conflicts, all.deadlocks, all.cancels, ops, history->keys,
 		   atomic_load(&load->store.lost), history->edges, (ticks() - start) / 1e9);
 	judge(history, load->level, load->blind);
+	judge_amounts(load, history, committed, ops, &all);
 	return complaints() > 0;
 }

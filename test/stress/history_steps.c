@@ -461,10 +461,16 @@ follows(KeyHistory *k, int at, const State *before, int depth)
 	return false;
 }
 
-/* What the write itself could not tell */
+/*
+ * What the write itself could not tell. An unknown call may have made the entry anew before it,
+ * which nobody saw.
+ */
 static void
-complete_state(State *state, const StoreOp *first, const State *before)
+complete_state(KeyHistory *k, int at, const State *before)
 {
+	State	   *state = &k->steps[at].state;
+	const StoreOp *first = k->steps[at].first;
+
 	if (first->said == SAID_ACQUIRED && first->version == state->version && !before->hidden &&
 		before->version != state->version)
 		set_age(state, first);
@@ -472,6 +478,10 @@ complete_state(State *state, const StoreOp *first, const State *before)
 	{
 		state->created_low = before->created_low;
 		state->created_high = before->created_high;
+		for (int i = 0; i < k->nunknown; i++)
+			if (!k->unknown[i].used && in_time(k, k->unknown[i].op, at) &&
+				state->created_high < k->unknown[i].op->to)
+				state->created_high = k->unknown[i].op->to;
 	}
 	if (state->updated_high == FOREVER)
 	{
@@ -502,6 +512,36 @@ swap_back(KeyHistory *k, int i)
 		return i - 1;
 	}
 	return -1;
+}
+
+/*
+ * Of those that say to have left the same state, one that has waited for the other may stand for
+ * both (see merge_steps()), and then nothing explains it: take another one.
+ */
+static bool
+take_other(KeyHistory *k, int i)
+{
+	Step	   *step = &k->steps[i];
+	const State *before = i > 0 ? &k->steps[i - 1].state : &nothing;
+	const StoreOp *old = step->first;
+
+	for (int l = 0; l < k->nlooks && old != NULL && !step->sure; l++)
+	{
+		const StoreOp *op = k->looks[l].op;
+
+		if (op->undone || op->txn->fate != COMMITTED || op->said != old->said ||
+			!may_write(k->rule, op) || op->version != old->version ||
+			op->expires != old->expires ||
+			!fits_since(k->rule, before, i > 0 ? k->steps[i - 1].inv : 0, op))
+			continue;
+		step->first = op;
+		step->inv = op->txn->end_inv;
+		step->comp = op->txn->end_comp;
+		k->looks[l] = k->looks[--k->nlooks];
+		add_look_of(k, old);
+		return true;
+	}
+	return false;
 }
 
 /* What a call may only have met an unknown one may have left, and that before this time. */
@@ -567,7 +607,7 @@ chain_steps(KeyHistory *k)
 
 		if (!follows(k, i, i > 0 ? &k->steps[i - 1].state : &nothing, MOST_ASSUMED))
 		{
-			int			from = swap_back(k, i);
+			int			from = take_other(k, i) ? i : swap_back(k, i);
 
 			if (from >= 0)
 			{
@@ -583,7 +623,7 @@ chain_steps(KeyHistory *k)
 		}
 		i += k->nsteps - n;
 		first = k->steps[i].first;
-		complete_state(&k->steps[i].state, first, i > 0 ? &k->steps[i - 1].state : &nothing);
+		complete_state(k, i, i > 0 ? &k->steps[i - 1].state : &nothing);
 		if (i > 0 && overlooks(k, i))
 			found(&k->history->findings, "key %d: at REPEATABLE READ over a write that came"
 				  " later: %s; over %s", k->key, show_op(first),

@@ -159,6 +159,14 @@ static const Case cases[] = {
 		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "2 2-3 touch ttl=50 : ?",
 		"3 4-5 get tx=1 : entry w=1", "3 6-7 delete tx=1 : deleted v=1 w=1 e=20.5",
 		"4 8-9 get_and_touch ttl=50 : entry v=1 w=1 e=20.5 c=0.5", "tx=1 10-11 rr commit"}},
+	{"updated what an unknown call had made anew", PLAIN, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "2 3-8 put w=2 ttl=20 : ?",
+		"4 5-5.2 put w=3 ttl=30 : ?",
+		"3 9-10 put w=4 : updated v=4 w=4", "3 11-12 get_entry : entry v=4 w=4 c=7"}},
+	{"persisted before its end, and again after it, by one who waited", CAPPED, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5",
+		"2 2-3 persist tx=1 : persisted v=1 w=1 e=20.5",
+		"3 6-9 persist : persisted v=1 w=1 e=20.5", "tx=1 7-8 commit"}},
 	{"two renew at the same time, and one of them releases", LEASES, true, {
 		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5",
 		"2 2-5 renew ttl=50 exp=1 : renewed v=1 o=1 e=54",

@@ -437,6 +437,13 @@ store_failure(StoreWorker *worker, const char *what, bool deadlocks)
 }
 
 void
+at_least(long least, long number, const char *what)
+{
+	if (number < least)
+		complain("%s: %ld, which should have been at least %ld", what, number, least);
+}
+
+void
 store_add_failures(StoreWorker *sum, const StoreWorker *worker)
 {
 	sum->cancels += worker->cancels;

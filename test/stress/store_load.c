@@ -91,6 +91,30 @@ join_histories(History *history, StoreLoad *load, StoreWorker *workers)
 	history->findings.loud = true;
 }
 
+/* Answers that are given often, at least one of each call */
+static const struct
+{
+	StoreCall	call;
+	Said		said;
+}			usual[] = {
+	{DO_GET, SAID_NOTHING}, {DO_GET, SAID_ENTRY}, {DO_GET_ENTRY, SAID_NOTHING},
+	{DO_GET_ENTRY, SAID_ENTRY}, {DO_GET_MANY, SAID_NOTHING}, {DO_GET_MANY, SAID_ENTRY},
+	{DO_GET_AND_TOUCH, SAID_NOTHING}, {DO_GET_AND_TOUCH, SAID_ENTRY},
+	{DO_WAIT_FOR, SAID_NOTHING}, {DO_WAIT_FOR, SAID_ENTRY}, {DO_PUT, SAID_CREATED},
+	{DO_PUT, SAID_UPDATED}, {DO_PUT_MANY, SAID_CREATED}, {DO_PUT_MANY, SAID_UPDATED},
+	{DO_PUT_BATCH, SAID_CREATED}, {DO_PUT_BATCH, SAID_UPDATED}, {DO_PUT_IF_ABSENT, SAID_CREATED},
+	{DO_PUT_IF_ABSENT, SAID_EXISTS}, {DO_SWAP, SAID_CREATED}, {DO_SWAP, SAID_UPDATED},
+	{DO_SWAP, SAID_EXISTS}, {DO_SWAP, SAID_STALE}, {DO_SWAP, SAID_ABSENT},
+	{DO_INCREMENT, SAID_CREATED}, {DO_INCREMENT, SAID_UPDATED}, {DO_MERGE, SAID_UPDATED},
+	{DO_MERGE, SAID_STALE}, {DO_MERGE, SAID_ABSENT}, {DO_TOUCH, SAID_TOUCHED},
+	{DO_TOUCH, SAID_FRESH}, {DO_TOUCH, SAID_ABSENT}, {DO_PERSIST, SAID_PERSISTED},
+	{DO_PERSIST, SAID_ABSENT}, {DO_DELETE, SAID_DELETED}, {DO_DELETE, SAID_STALE},
+	{DO_DELETE, SAID_ABSENT}, {DO_ACQUIRE, SAID_ACQUIRED}, {DO_ACQUIRE, SAID_TAKEN},
+	{DO_RENEW, SAID_RENEWED}, {DO_RENEW, SAID_STALE}, {DO_RENEW, SAID_ABSENT},
+	{DO_RELEASE, SAID_RELEASED}, {DO_RELEASE, SAID_STALE}, {DO_RELEASE, SAID_ABSENT},
+	{DO_ASSERT, SAID_PASSED}, {DO_ASSERT, SAID_REFUSED}
+};
+
 /* What came of all calls */
 typedef struct Tally
 {
@@ -143,6 +167,49 @@ report(const History *history, StoreLoad *load, const Tally *tally, int64_t ran,
 		   checked / 1e9);
 }
 
+/*
+ * A run that does little proves little: each sort of answer and of failure must have been there.
+ * The numbers are far below those that are usual, also on a busy machine; of small runs nothing is
+ * asked. Cancels are for calls that wait, so that a fast machine has few of them.
+ */
+static void
+judge_amounts(const History *history, StoreLoad *load, const Tally *tally)
+{
+	const StoreWorker *failures = &tally->failures;
+	long		count = history->count;
+	long		least = count / 5000;
+
+	at_least(load->calls * load->workers, count, "calls");
+	at_least(count / 2, tally->answered, "answers");
+	for (int call = 0; call < DO_HOLD; call++)
+		at_least(count / 1000, tally->by_call[call], store_call_name(call));
+	at_least(count / 1000, history->unknown, "calls of which nothing is known");
+	at_least(count / 1000, atomic_load(&load->lost), "connections lost");
+	at_least(count / 20, history->writes, "writes in order");
+	if (load->alone)
+	{
+		at_least(count / 1000, history->swept, "rows swept");
+		return;
+	}
+	for (int i = 0; i < lengthof(usual); i++)
+	{
+		char		what[80];
+
+		snprintf(what, sizeof(what), "%s: %s", store_call_name(usual[i].call),
+				 said_name(usual[i].said));
+		at_least(least, tally->answers[usual[i].call][usual[i].said], what);
+	}
+	at_least(count / 200, failures->cancels + failures->timeouts + failures->lock_timeouts,
+			 "calls cancelled or timed out");
+	at_least(count / 10000, failures->cancels, "calls cancelled");
+	at_least(least, failures->timeouts, "calls that took too long");
+	at_least(least, failures->lock_timeouts, "calls that waited too long for a lock");
+	at_least(least, failures->conflicts, "conflicts");
+	at_least(count / 10000, history->happened, "unknown writes that have happened");
+	if (!history->reaper)
+		at_least(least, history->locked, "locked");
+}
+
 int
 store_main(const char *info, int argc, char **argv)
 {
@@ -180,5 +247,6 @@ store_main(const char *info, int argc, char **argv)
 	check_history(&history);
 	count_all(tally, &history, load, workers);
 	report(&history, load, tally, ran, ticks() - start - ran);
+	judge_amounts(&history, load, tally);
 	return complaints() > 0;
 }

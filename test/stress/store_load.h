@@ -60,6 +60,7 @@ extern StoreOp  *new_op(StoreWorker *worker, StoreCall call, int key);
 extern bool store_call(StoreWorker *worker, StoreOp **ops, int count, Accident accident);
 extern bool store_lost(const StoreWorker *worker);
 extern void store_reconnect(StoreWorker *worker);
+extern void at_least(long least, long number, const char *what);
 extern void store_add_failures(StoreWorker *sum, const StoreWorker *worker);
 extern void store_failure(StoreWorker *worker, const char *what, bool deadlocks);
 
