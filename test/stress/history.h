@@ -196,6 +196,7 @@ typedef struct Step
 	bool		assumed;		/* nobody saw it */
 	int64_t		inv;			/* when it was committed */
 	int64_t		comp;
+	int64_t		moment;			/* of a lease: when the server set its end */
 	bool		swapped;		/* with the one before it, already */
 } Step;
 

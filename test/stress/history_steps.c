@@ -28,6 +28,7 @@ typedef struct Own
 	bool		sure;
 	bool		version;		/* is its own */
 	State		state;
+	int64_t		moment;
 	const StoreOp *first;
 } Own;
 
@@ -86,6 +87,8 @@ take_write(KeyHistory *k, Own *own, const StoreOp *op)
 	own->version = new_version(op) || (own->set && own->version && state.there);
 	own->sure = own->sure || writes_surely(op);
 	own->state = state;
+	/* one that has only met the state has done so when it was there */
+	own->moment = op->expires - op->ttl < op->to ? op->expires - op->ttl : op->to;
 	own->set = true;
 }
 
@@ -156,7 +159,7 @@ collect_txn(KeyHistory *k, StoreOp **ops, int count)
 		return;
 	if (own.set)
 		k->steps[k->nsteps++] = (Step) {own.state, own.first, own.sure, false, txn->end_inv,
-										txn->end_comp, false};
+										txn->end_comp, own.moment, false};
 	else if (assert != NULL)
 		add_hold(k, assert);
 }
@@ -172,12 +175,15 @@ tells_of_entry(KeyHistory *k, const StoreOp *op)
 	return !may_write(k->rule, op) && op->said != SAID_TAKEN;
 }
 
-/* By version; what was deleted last; in between leases in time, others by their end. */
+/*
+ * By version; what was deleted last; in between others by their end, as it is only put off. A
+ * lease can also be shortened: but its end tells by what time, under the lock of its row, it was.
+ */
 static int
 compare_steps(const Step *a, const Step *b, bool leases)
 {
-	int64_t		left = leases ? a->inv : a->state.expires_low;
-	int64_t		right = leases ? b->inv : b->state.expires_low;
+	int64_t		left = leases ? a->moment : a->state.expires_low;
+	int64_t		right = leases ? b->moment : b->state.expires_low;
 
 	if (a->state.version != b->state.version)
 		return a->state.version < b->state.version ? -1 : 1;
@@ -290,7 +296,7 @@ account_for(KeyHistory *k, int known, const StoreOp *op, int64_t comp)
 			.expires_low = op->expires, .expires_high = op->expires, .created_high = FOREVER,
 			.updated_high = FOREVER
 		},
-		.inv = u ? u->inv : 0, .comp = comp
+		.inv = u ? u->inv : 0, .comp = comp, .moment = u ? op->expires - u->ttl : 0
 	};
 }
 
@@ -370,7 +376,7 @@ static void
 insert_step(KeyHistory *k, int at, const State *state, const StoreOp *op)
 {
 	memmove(&k->steps[at + 1], &k->steps[at], sizeof(Step) * (k->nsteps - at));
-	k->steps[at] = (Step) {*state, op, true, true, op->inv, op->comp, false};
+	k->steps[at] = (Step) {*state, op, true, true, op->inv, op->comp, 0, false};
 	k->nsteps++;
 	k->history->unseen++;
 }
@@ -493,30 +499,27 @@ complete_state(KeyHistory *k, int at, const State *before)
 static const State nothing = {0};
 
 /*
- * Two calls at the same time that leave the version as it is, as those that prolong a lease: each
- * may have been the first, which may show only in what came after both. Tries another order from
- * a place that it returns; -1 where all have been tried.
+ * Two calls at the same time that leave the version as it is: each may have been the first. Has
+ * another order been tried?
  */
-static int
+static bool
 swap_back(KeyHistory *k, int i)
 {
-	for (; i > 0 && k->steps[i - 1].state.version == k->steps[i].state.version; i--)
-	{
-		Step		later = k->steps[i];
+	Step		later = k->steps[i];
 
-		if (later.swapped || !later.state.there || later.inv > k->steps[i - 1].comp)
-			continue;
-		later.swapped = true;
-		k->steps[i] = k->steps[i - 1];
-		k->steps[i - 1] = later;
-		return i - 1;
-	}
-	return -1;
+	if (i == 0 || later.swapped || !later.state.there ||
+		k->steps[i - 1].state.version != later.state.version || later.inv > k->steps[i - 1].comp)
+		return false;
+	later.swapped = true;
+	k->steps[i] = k->steps[i - 1];
+	k->steps[i - 1] = later;
+	return true;
 }
 
 /*
  * Of those that say to have left the same state, one that has waited for the other may stand for
- * both (see merge_steps()), and then nothing explains it: take another one.
+ * both (see merge_steps()), or one whose end is the same by chance. Then nothing explains it:
+ * take another one.
  */
 static bool
 take_other(KeyHistory *k, int i)
@@ -525,13 +528,13 @@ take_other(KeyHistory *k, int i)
 	const State *before = i > 0 ? &k->steps[i - 1].state : &nothing;
 	const StoreOp *old = step->first;
 
-	for (int l = 0; l < k->nlooks && old != NULL && !step->sure; l++)
+	for (int l = 0; l < k->nlooks && old != NULL; l++)
 	{
 		const StoreOp *op = k->looks[l].op;
 
-		if (op->undone || op->txn->fate != COMMITTED || op->said != old->said ||
-			!may_write(k->rule, op) || op->version != old->version ||
-			op->expires != old->expires ||
+		if (op->undone || op->txn->fate != COMMITTED || !step->state.there ||
+			!may_write(k->rule, op) || op->version != step->state.version ||
+			op->expires != step->state.expires_low ||
 			!fits_since(k->rule, before, i > 0 ? k->steps[i - 1].inv : 0, op))
 			continue;
 		step->first = op;
@@ -607,11 +610,14 @@ chain_steps(KeyHistory *k)
 
 		if (!follows(k, i, i > 0 ? &k->steps[i - 1].state : &nothing, MOST_ASSUMED))
 		{
-			int			from = take_other(k, i) ? i : swap_back(k, i);
-
-			if (from >= 0)
+			if (take_other(k, i))
 			{
-				i = from - 1;
+				i--;
+				continue;
+			}
+			if (swap_back(k, i))
+			{
+				i -= 2;
 				continue;
 			}
 			found(&k->history->findings, "key %d: over %s no call can leave %s; it was: %s", k->key,

@@ -163,6 +163,10 @@ static const Case cases[] = {
 		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "2 3-8 put w=2 ttl=20 : ?",
 		"4 5-5.2 put w=3 ttl=30 : ?",
 		"3 9-10 put w=4 : updated v=4 w=4", "3 11-12 get_entry : entry v=4 w=4 c=7"}},
+	{"renewed to the same end", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5",
+		"1 2-3 renew ttl=3 exp=1 : renewed v=1 o=1 e=5.5",
+		"2 6-7 acquire ttl=5 : acquired v=2 e=11.5"}},
 	{"persisted before its end, and again after it, by one who waited", CAPPED, true, {
 		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5",
 		"2 2-3 persist tx=1 : persisted v=1 w=1 e=20.5",
