@@ -177,18 +177,17 @@ judge_amounts(const History *history, StoreLoad *load, const Tally *tally)
 {
 	const StoreWorker *failures = &tally->failures;
 	long		count = history->count;
-	long		least = count / 5000;
 
 	at_least(load->calls * load->workers, count, "calls");
 	at_least(count / 2, tally->answered, "answers");
 	for (int call = 0; call < DO_HOLD; call++)
-		at_least(count / 1000, tally->by_call[call], store_call_name(call));
-	at_least(count / 1000, history->unknown, "calls of which nothing is known");
-	at_least(count / 1000, atomic_load(&load->lost), "connections lost");
+		at_least(count / 3000, tally->by_call[call], store_call_name(call));
+	at_least(count / 3000, history->unknown, "calls of which nothing is known");
+	at_least(count / 3000, atomic_load(&load->lost), "connections lost");
 	at_least(count / 20, history->writes, "writes in order");
 	if (load->alone)
 	{
-		at_least(count / 1000, history->swept, "rows swept");
+		at_least(count / 3000, history->swept, "rows swept");
 		return;
 	}
 	for (int i = 0; i < lengthof(usual); i++)
@@ -197,17 +196,17 @@ judge_amounts(const History *history, StoreLoad *load, const Tally *tally)
 
 		snprintf(what, sizeof(what), "%s: %s", store_call_name(usual[i].call),
 				 said_name(usual[i].said));
-		at_least(least, tally->answers[usual[i].call][usual[i].said], what);
+		at_least(count / 10000, tally->answers[usual[i].call][usual[i].said], what);
 	}
 	at_least(count / 200, failures->cancels + failures->timeouts + failures->lock_timeouts,
 			 "calls cancelled or timed out");
 	at_least(count / 10000, failures->cancels, "calls cancelled");
-	at_least(least, failures->timeouts, "calls that took too long");
-	at_least(least, failures->lock_timeouts, "calls that waited too long for a lock");
-	at_least(least, failures->conflicts, "conflicts");
+	at_least(count / 3000, failures->timeouts, "calls that took too long");
+	at_least(count / 3000, failures->lock_timeouts, "calls that waited too long for a lock");
+	at_least(count / 3000, failures->conflicts, "conflicts");
 	at_least(count / 10000, history->happened, "unknown writes that have happened");
 	if (!history->reaper)
-		at_least(least, history->locked, "locked");
+		at_least(count / 8000, history->locked, "acquire: locked");
 }
 
 int

@@ -277,7 +277,7 @@ draw_accident(StoreWorker *worker)
 {
 	if (chance(&worker->random, 4))
 		return CANCEL;
-	return draw_between(&worker->random, 0, 999) < 6 ? DROP : NO_ACCIDENT;
+	return draw_between(&worker->random, 0, 999) < 10 ? DROP : NO_ACCIDENT;
 }
 
 /* The calls since the savepoint are undone. */
