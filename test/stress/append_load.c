@@ -363,7 +363,6 @@ judge_amounts(AppendLoad *load, const AppendHistory *history, long committed, lo
 	at_least(count, ops, "calls answered");
 	at_least(committed / 2, history->edges, "dependencies");
 	at_least(count / 500, atomic_load(&load->store.lost), "connections lost");
-	at_least(count / 2000, failures->cancels, "calls cancelled");
 	if (load->level > 0)
 		at_least(count / 50, failures->conflicts, "conflicts");
 }
