@@ -58,9 +58,9 @@ read_members(AppendOp *op, const char *text)
 	}
 }
 
-/* Run one call, at times with an accident. */
+/* Run one call, at times with an accident. Those that lock rows can be in a deadlock. */
 static PGresult *
-call(AppendWorker *worker, const char *sql, int count, const char *const *params)
+call(AppendWorker *worker, bool locks, const char *sql, int count, const char *const *params)
 {
 	StoreWorker *store = &worker->store;
 	PGresult   *result;
@@ -71,7 +71,7 @@ call(AppendWorker *worker, const char *sql, int count, const char *const *params
 	else
 		result = conn_query(&store->conn, sql, count, params);
 	if (result == NULL)
-		store_failure(store, sql);
+		store_failure(store, sql, locks);
 	return result;
 }
 
@@ -94,7 +94,7 @@ read_key(AppendWorker *worker, AppendTxn *txn, int key, int64_t *version, char *
 	AppendOp   *op;
 
 	sprintf(name, "k%d", key);
-	result = call(worker, "SELECT * FROM keep.get_entry('history_append', $1)", 1, params);
+	result = call(worker, false, "SELECT * FROM keep.get_entry('history_append', $1)", 1, params);
 	if (result == NULL)
 		return false;
 	op = new_append_op(txn, key, 0);
@@ -121,7 +121,7 @@ read_many(AppendWorker *worker, AppendTxn *txn, const int *keys, int count)
 	for (int i = 0; i < count; i++)
 		sprintf(names + strlen(names), "%sk%d", i > 0 ? "," : "", keys[i]);
 	strcat(names, "}");
-	result = call(worker, "SELECT * FROM keep.get_many('history_append', $1)", 1, params);
+	result = call(worker, false, "SELECT * FROM keep.get_many('history_append', $1)", 1, params);
 	if (result == NULL)
 		return false;
 	for (int i = 0; i < count; i++)
@@ -173,13 +173,14 @@ append_blindly(AppendWorker *worker, AppendTxn *txn, int key)
 	if (chance(&worker->store.random, 50))
 	{
 		sprintf(text, "{%d}", id);
-		result = call(worker, "SELECT * FROM keep.increment('history_append', $1, 1, $2)", 2,
-					  params);
+		result = call(worker, true, "SELECT * FROM keep.increment('history_append', $1, 1, $2)",
+					  2, params);
 	}
 	else
 	{
 		sprintf(text, "{\"%d\": 1}", id);
-		result = call(worker, "SELECT * FROM keep.merge('history_append', $1, $2)", 2, params);
+		result = call(worker, true, "SELECT * FROM keep.merge('history_append', $1, $2)", 2,
+					  params);
 	}
 	if (result == NULL)
 		return false;
@@ -206,8 +207,8 @@ append_to_read(AppendWorker *worker, AppendTxn *txn, int key)
 	sprintf(number, "%lld", (long long) version);
 	length = strlen(value);
 	sprintf(value + length - 1, "%s\"%d\": 1}", length > 2 ? ", " : "", id);
-	result = call(worker, "SELECT * FROM keep.compare_and_swap('history_append', $1, $2, $3)", 3,
-				  params);
+	result = call(worker, true, "SELECT * FROM keep.compare_and_swap('history_append', $1, $2, $3)",
+				  3, params);
 	if (result == NULL)
 		return false;
 	take_append(worker->load, txn, key, id, result);
@@ -282,11 +283,11 @@ one_append_txn(AppendWorker *worker)
 	store->txn = &txn->txn;
 	worker->txns[worker->count++] = txn;
 	if (!conn_do(&store->conn, "BEGIN ISOLATION LEVEL %s", levels[worker->load->level]))
-		store_failure(store, "BEGIN");
+		store_failure(store, "BEGIN", false);
 	else if (run_ops(worker, txn) && chance(&store->random, 95))
 		store_commit(store, &txn->txn);
 	else if (store->conn.pg != NULL && !conn_do(&store->conn, "ROLLBACK"))
-		store_failure(store, "ROLLBACK");
+		store_failure(store, "ROLLBACK", false);
 	store->txn = NULL;
 }
 
@@ -350,6 +351,22 @@ judge(const AppendHistory *history, int level, bool blind)
 		complain("no G2 at %s: the check does not see it", levels[level]);
 }
 
+/* As of the calls on stores: a run that does little proves little. */
+static void
+judge_amounts(AppendLoad *load, const AppendHistory *history, long committed, long ops,
+			  const StoreWorker *failures)
+{
+	long		count = history->count;
+
+	at_least(load->txns * load->store.workers, count, "transactions");
+	at_least(count / 3, committed, "transactions committed");
+	at_least(count, ops, "calls answered");
+	at_least(committed / 2, history->edges, "dependencies");
+	at_least(count / 500, atomic_load(&load->store.lost), "connections lost");
+	if (load->level > 0)
+		at_least(count / 50, failures->conflicts, "conflicts");
+}
+
 int
 append_main(const char *info, int argc, char **argv)
 {
@@ -357,7 +374,7 @@ append_main(const char *info, int argc, char **argv)
 	AppendWorker *workers = allot(sizeof(AppendWorker) * STORE_WORKERS);
 	AppendHistory *history = allot(sizeof(AppendHistory));
 	long		committed = 0;
-	long		conflicts = 0;
+	StoreWorker all = {0};
 	long		ops = 0;
 	int64_t		start = ticks();
 
@@ -385,16 +402,17 @@ append_main(const char *info, int argc, char **argv)
 			committed += workers[i].txns[t]->txn.fate == COMMITTED;
 			ops += workers[i].txns[t]->nops;
 		}
-		conflicts += workers[i].store.conflicts;
+		store_add_failures(&all, &workers[i].store);
 	}
 	history->keys = atomic_load(&load->next_key);
 	history->ids = atomic_load(&load->next_id);
 	check_appends(history);
-	printf("%s%s: %d transactions, %ld committed, %ld conflicts, %ld calls on %d keys, %ld"
-		   " connections lost, %ld dependencies; %.1f s\n", levels[load->level],
-		   load->blind ? ", blindly" : "", history->count,
-		   committed, conflicts, ops, history->keys, atomic_load(&load->store.lost),
-		   history->edges, (ticks() - start) / 1e9);
+	printf("%s%s: %d transactions, %ld committed, %ld conflicts, %ld deadlocks, %ld cancelled, %ld"
+		   " calls on %d keys, %ld connections lost, %ld dependencies; %.1f s\n",
+		   levels[load->level], load->blind ? ", blindly" : "", history->count, committed,
+		   all.conflicts, all.deadlocks, all.cancels, ops, history->keys,
+		   atomic_load(&load->store.lost), history->edges, (ticks() - start) / 1e9);
 	judge(history, load->level, load->blind);
+	judge_amounts(load, history, committed, ops, &all);
 	return complaints() > 0;
 }

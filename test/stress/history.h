@@ -38,6 +38,7 @@ typedef enum Said
 	SAID_ACQUIRED, SAID_TAKEN,	/* by another owner */
 	SAID_LOCKED,				/* somebody is at work on it */
 	SAID_PASSED, SAID_REFUSED,	/* assert_lease */
+	SAID_SWEPT,					/* expire; how many stands in "n" of the answer */
 	SAIDS
 } Said;
 
@@ -84,7 +85,7 @@ typedef struct Txn
 	int64_t		end_comp;
 } Txn;
 
-/* A call on one key; a call on many keys is several of them. */
+/* A call on one key; a call on many keys is several of them, and expire is on any of its store. */
 typedef struct StoreOp
 {
 	StoreCall	call;
@@ -146,11 +147,21 @@ typedef struct History
 	long		count;
 	Findings	findings;
 	bool		dump;			/* show the calls on the first key with findings */
+	bool		reaper;			/* it has run beside */
+	StoreOp   **sweeps;			/* the calls of expire */
+	long		nsweeps;
+	struct Row *rows;			/* that they may have deleted */
+	long		nrows;
+	long		rows_room;
 	/* counts of what has been checked */
 	long		writes;
 	long		looks;
 	long		unseen;			/* writes that nobody saw, but that must have been */
 	long		unknown;
+	long		happened;		/* of them: that must have */
+	long		locked;
+	long		by_reaper;		/* of them: by nobody else */
+	long		swept;
 } History;
 
 /* history_state.c: what an answer says of a state */
@@ -185,6 +196,7 @@ typedef struct Step
 	bool		assumed;		/* nobody saw it */
 	int64_t		inv;			/* when it was committed */
 	int64_t		comp;
+	int64_t		moment;			/* of a lease: when the server set its end */
 	bool		swapped;		/* with the one before it, already */
 } Step;
 
@@ -224,6 +236,13 @@ extern void collect_key(KeyHistory *k, StoreOp **ops, int count);
 extern void order_steps(KeyHistory *k);
 extern bool chain_steps(KeyHistory *k);
 extern bool assume_step(KeyHistory *k, const Look *look, int low, int high);
+
+/* history_beside.c: who may have held a row, and what an expire may have deleted */
+extern bool may_lock(const StoreOp *op);
+extern void collect_sweeps(History *history);
+extern void check_locked(const KeyHistory *k, StoreOp **ops, int count);
+extern void collect_rows(const KeyHistory *k);
+extern void check_sweeps(History *history);
 
 /* history_test.c: histories of which it is known whether they are good */
 extern int	history_selftest(void);

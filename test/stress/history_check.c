@@ -202,11 +202,15 @@ check_key(History *history, int key, StoreOp **ops, int count)
 	order_steps(&k);
 	if (chain_steps(&k))
 		check_order(&k);
+	check_locked(&k, ops, count);
+	collect_rows(&k);
 	if (history->dump && before == 0 && history->findings.count > 0)
 		dump_key(ops, count);
 	history->writes += k.nsteps;
 	history->looks += k.nlooks;
 	history->unknown += k.nunknown;
+	for (int i = 0; i < k.nunknown; i++)
+		history->happened += k.unknown[i].used;
 	free(k.steps);
 	free(k.looks);
 	free(k.unknown);
@@ -259,15 +263,17 @@ check_history(History *history)
 {
 	StoreOp		  **ops = allot(sizeof(StoreOp *) * history->count);
 
+	collect_sweeps(history);
 	for (int key = 0; key < history->keys; key++)
 	{
 		int			count = 0;
 
 		for (long i = 0; i < history->count; i++)
-			if (history->ops[i]->key == key)
+			if (history->ops[i]->key == key && history->ops[i]->call != DO_EXPIRE)
 				ops[count++] = history->ops[i];
 		check_key(history, key, ops, count);
 	}
 	check_versions(history);
+	check_sweeps(history);
 	free(ops);
 }

@@ -18,7 +18,7 @@ static const char *const calls[STORE_CALLS] = {
 static const char *const saids[SAIDS] = {
 	"nothing", "entry", "fresh", "exists", "stale", "absent", "created", "updated", "touched",
 	"persisted", "deleted", "renewed", "released", "acquired", "taken", "locked", "passed",
-	"refused"
+	"refused", "swept"
 };
 
 const char *
@@ -445,7 +445,8 @@ fits(const StoreRule *rule, const State *before, const StoreOp *op)
 				op->answer.owner != op->value.owner && op->expires >= before->expires_low &&
 				op->expires <= before->expires_high;
 		case SAID_LOCKED:
-			return true;
+			/* a row that is over; who has locked it is looked for by check_locked() */
+			return before->there && may_be_absent(before, op);
 		case SAID_PASSED:
 			return op->call == DO_HOLD ? expected : expected && may_live(before, op);
 		case SAID_REFUSED:

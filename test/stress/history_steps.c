@@ -28,6 +28,7 @@ typedef struct Own
 	bool		sure;
 	bool		version;		/* is its own */
 	State		state;
+	int64_t		moment;
 	const StoreOp *first;
 } Own;
 
@@ -86,6 +87,8 @@ take_write(KeyHistory *k, Own *own, const StoreOp *op)
 	own->version = new_version(op) || (own->set && own->version && state.there);
 	own->sure = own->sure || writes_surely(op);
 	own->state = state;
+	/* one that has only met the state has done so when it was there */
+	own->moment = op->expires - op->ttl < op->to ? op->expires - op->ttl : op->to;
 	own->set = true;
 }
 
@@ -156,7 +159,7 @@ collect_txn(KeyHistory *k, StoreOp **ops, int count)
 		return;
 	if (own.set)
 		k->steps[k->nsteps++] = (Step) {own.state, own.first, own.sure, false, txn->end_inv,
-										txn->end_comp, false};
+										txn->end_comp, own.moment, false};
 	else if (assert != NULL)
 		add_hold(k, assert);
 }
@@ -172,12 +175,15 @@ tells_of_entry(KeyHistory *k, const StoreOp *op)
 	return !may_write(k->rule, op) && op->said != SAID_TAKEN;
 }
 
-/* By version; what was deleted last; in between leases in time, others by their end. */
+/*
+ * By version; what was deleted last; in between others by their end, as it is only put off. A
+ * lease can also be shortened: but its end tells by what time, under the lock of its row, it was.
+ */
 static int
 compare_steps(const Step *a, const Step *b, bool leases)
 {
-	int64_t		left = leases ? a->inv : a->state.expires_low;
-	int64_t		right = leases ? b->inv : b->state.expires_low;
+	int64_t		left = leases ? a->moment : a->state.expires_low;
+	int64_t		right = leases ? b->moment : b->state.expires_low;
 
 	if (a->state.version != b->state.version)
 		return a->state.version < b->state.version ? -1 : 1;
@@ -290,7 +296,7 @@ account_for(KeyHistory *k, int known, const StoreOp *op, int64_t comp)
 			.expires_low = op->expires, .expires_high = op->expires, .created_high = FOREVER,
 			.updated_high = FOREVER
 		},
-		.inv = u ? u->inv : 0, .comp = comp
+		.inv = u ? u->inv : 0, .comp = comp, .moment = u ? op->expires - u->ttl : 0
 	};
 }
 
@@ -370,7 +376,7 @@ static void
 insert_step(KeyHistory *k, int at, const State *state, const StoreOp *op)
 {
 	memmove(&k->steps[at + 1], &k->steps[at], sizeof(Step) * (k->nsteps - at));
-	k->steps[at] = (Step) {*state, op, true, true, op->inv, op->comp, false};
+	k->steps[at] = (Step) {*state, op, true, true, op->inv, op->comp, 0, false};
 	k->nsteps++;
 	k->history->unseen++;
 }
@@ -461,10 +467,16 @@ follows(KeyHistory *k, int at, const State *before, int depth)
 	return false;
 }
 
-/* What the write itself could not tell */
+/*
+ * What the write itself could not tell. An unknown call may have made the entry anew before it,
+ * which nobody saw.
+ */
 static void
-complete_state(State *state, const StoreOp *first, const State *before)
+complete_state(KeyHistory *k, int at, const State *before)
 {
+	State	   *state = &k->steps[at].state;
+	const StoreOp *first = k->steps[at].first;
+
 	if (first->said == SAID_ACQUIRED && first->version == state->version && !before->hidden &&
 		before->version != state->version)
 		set_age(state, first);
@@ -472,6 +484,10 @@ complete_state(State *state, const StoreOp *first, const State *before)
 	{
 		state->created_low = before->created_low;
 		state->created_high = before->created_high;
+		for (int i = 0; i < k->nunknown; i++)
+			if (!k->unknown[i].used && in_time(k, k->unknown[i].op, at) &&
+				state->created_high < k->unknown[i].op->to)
+				state->created_high = k->unknown[i].op->to;
 	}
 	if (state->updated_high == FOREVER)
 	{
@@ -483,8 +499,8 @@ complete_state(State *state, const StoreOp *first, const State *before)
 static const State nothing = {0};
 
 /*
- * Two calls at the same time that leave the version as it is, as those that prolong a lease: each
- * may have been the first. Has another order been tried?
+ * Two calls at the same time that leave the version as it is: each may have been the first. Has
+ * another order been tried?
  */
 static bool
 swap_back(KeyHistory *k, int i)
@@ -500,6 +516,89 @@ swap_back(KeyHistory *k, int i)
 	return true;
 }
 
+/*
+ * Of those that say to have left the same state, one that has waited for the other may stand for
+ * both (see merge_steps()), or one whose end is the same by chance. Then nothing explains it:
+ * take another one.
+ */
+static bool
+take_other(KeyHistory *k, int i)
+{
+	Step	   *step = &k->steps[i];
+	const State *before = i > 0 ? &k->steps[i - 1].state : &nothing;
+	const StoreOp *old = step->first;
+
+	for (int l = 0; l < k->nlooks && old != NULL; l++)
+	{
+		const StoreOp *op = k->looks[l].op;
+
+		if (op->undone || op->txn->fate != COMMITTED || !step->state.there ||
+			!may_write(k->rule, op) || op->version != step->state.version ||
+			op->expires != step->state.expires_low ||
+			!fits_since(k->rule, before, i > 0 ? k->steps[i - 1].inv : 0, op))
+			continue;
+		step->first = op;
+		step->inv = op->txn->end_inv;
+		step->comp = op->txn->end_comp;
+		k->looks[l] = k->looks[--k->nlooks];
+		add_look_of(k, old);
+		return true;
+	}
+	return false;
+}
+
+/* What a call may only have met an unknown one may have left, and that before this time. */
+static bool
+may_be_older(const KeyHistory *k, const Step *step, int64_t time)
+{
+	for (int i = 0; i < k->nunknown && !step->sure; i++)
+		if (k->unknown[i].op->inv <= time && may_lock(k->unknown[i].op))
+			return true;
+	return false;
+}
+
+/*
+ * Was there surely a row in the transaction's snapshot? One whose end has not come even now: nobody
+ * can have swept it before.
+ */
+static bool
+row_in_snapshot(const KeyHistory *k, int at, const StoreOp *op)
+{
+	while (--at >= 0)
+	{
+		const Step *step = &k->steps[at];
+
+		if (step->inv > op->txn->snapshot_comp)
+			continue;
+		if (!step->state.there || step->state.expires_low <= op->to)
+			return false;
+		if (step->comp < op->txn->snapshot_inv)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * At REPEATABLE READ nothing may be written over what came after the snapshot. A new entry is not
+ * written over anything where the row has gone again, deleted or swept, and there was none in the
+ * snapshot either: the server then sees neither. With one in the snapshot it is a conflict.
+ */
+static bool
+overlooks(const KeyHistory *k, int at)
+{
+	const StoreOp *first = k->steps[at].first;
+	const Step *before = &k->steps[at - 1];
+	int64_t		snapshot = first->txn->snapshot_comp;
+
+	if (!first->txn->repeatable || before->inv <= snapshot ||
+		may_be_older(k, before, snapshot))
+		return false;
+	if (first->said == SAID_CREATED ||
+		(first->said == SAID_ACQUIRED && first->version != before->state.version))
+		return row_in_snapshot(k, at, first);
+	return true;
+}
+
 /* Does each write follow on the state that the one before has left? */
 bool
 chain_steps(KeyHistory *k)
@@ -511,6 +610,11 @@ chain_steps(KeyHistory *k)
 
 		if (!follows(k, i, i > 0 ? &k->steps[i - 1].state : &nothing, MOST_ASSUMED))
 		{
+			if (take_other(k, i))
+			{
+				i--;
+				continue;
+			}
 			if (swap_back(k, i))
 			{
 				i -= 2;
@@ -525,10 +629,8 @@ chain_steps(KeyHistory *k)
 		}
 		i += k->nsteps - n;
 		first = k->steps[i].first;
-		complete_state(&k->steps[i].state, first, i > 0 ? &k->steps[i - 1].state : &nothing);
-		if (i > 0 && first->txn->repeatable && first->said != SAID_CREATED &&
-			(first->said != SAID_ACQUIRED || first->version == k->steps[i - 1].state.version) &&
-			k->steps[i - 1].inv > first->txn->snapshot_comp)
+		complete_state(k, i, i > 0 ? &k->steps[i - 1].state : &nothing);
+		if (i > 0 && overlooks(k, i))
 			found(&k->history->findings, "key %d: at REPEATABLE READ over a write that came"
 				  " later: %s; over %s", k->key, show_op(first),
 				  show_op(k->steps[i - 1].first));

@@ -8,6 +8,7 @@
  *	2 3-9 delete : ?						no answer; it may have happened
  *	2 3-9 get_entry tx=1 part=1 undone : nothing
  *	tx=1 20-21 commit						or: abort; rr: at REPEATABLE READ
+ *	3 30-31 expire : swept n=2
  *
  * e is when the entry ends (none: never), exp the version or token expected, c when it was
  * created.
@@ -117,7 +118,73 @@ static const Case cases[] = {
 		"1 0-1 put w=1 ttl=20 : created v=1 w=1 e=20.5",
 		"1 2-3 merge w=2 tx=1 : updated v=2 w=2 e=20.5",
 		"2 4-31 delete : deleted v=2 w=2 e=20.5", "tx=1 10-11 commit"}},
+	{"locked by who has asserted the lease that is over", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "1 2-3 assert_lease exp=1 tx=1 : passed",
+		"2 6-7 acquire ttl=5 : locked", "tx=1 8-9 commit",
+		"2 10-11 acquire ttl=5 : acquired v=2 e=15.5"}},
+	{"locked by a transaction that then rolls back", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5",
+		"3 6-7 acquire ttl=5 tx=1 : acquired v=2 e=11.5", "2 6.5-8 acquire ttl=5 : locked",
+		"tx=1 9-10 abort", "2 11-12 acquire ttl=5 : acquired v=4 e=16.5"}},
+	{"locked by one who takes it at the same time", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "3 6-8 acquire ttl=5 : acquired v=2 e=12.5",
+		"2 6-7 acquire ttl=5 : locked"}},
+	{"locked by an expire", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "3 6-9 expire : swept n=1",
+		"2 7-8 acquire ttl=5 : locked"}},
+	{"locked by a call of which nobody knows", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "3 5-8 release exp=1 : ?",
+		"2 6-7 acquire ttl=5 : locked"}},
+	{"swept when it is over", PLAIN, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "3 6-7 expire : swept n=1",
+		"1 8-9 put w=2 ttl=5 : created v=2 w=2 e=13.5", "3 15-16 expire : swept n=1",
+		"3 17-18 expire : swept n=0"}},
+	{"swept beside its end and a new one", PLAIN, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "3 5-9 expire : swept n=1",
+		"1 6-7 put w=2 ttl=50 : created v=2 w=2 e=56.5"}},
+	{"two swept, by the one that could", PLAIN, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "3 2-30 expire : swept n=1",
+		"4 6-7 expire : swept n=1", "1 8-9 put w=2 ttl=5 : created v=2 w=2 e=13.5"}},
+	{"swept what an unknown call has left", PLAIN, true, {
+		"1 0-3 put w=1 ttl=5 : ?", "3 9-10 expire : swept n=1"}},
+	{"created where what came later is gone again", PLAIN, true, {
+		"2 0-1 get tx=1 : nothing", "1 2-3 put w=1 : created v=1 w=1",
+		"1 4-5 delete : deleted v=1 w=1", "2 6-7 put w=2 tx=1 : created v=2 w=2",
+		"tx=1 8-9 rr commit"}},
+	{"created where what the snapshot saw may have been swept", PLAIN, true, {
+		"1 0-1 put w=1 ttl=2 : created v=1 w=1 e=2.5", "2 3-4 get tx=1 : nothing",
+		"1 5-6 put w=1 : created v=2 w=1", "1 7-8 delete : deleted v=2 w=1",
+		"2 9-10 put w=2 tx=1 : created v=3 w=2", "tx=1 11-12 rr commit"}},
+	{"deleted at REPEATABLE READ, as an unknown call had left it", CAPPED, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "2 2-3 touch ttl=50 : ?",
+		"3 4-5 get tx=1 : entry w=1", "3 6-7 delete tx=1 : deleted v=1 w=1 e=20.5",
+		"4 8-9 get_and_touch ttl=50 : entry v=1 w=1 e=20.5 c=0.5", "tx=1 10-11 rr commit"}},
+	{"updated what an unknown call had made anew", PLAIN, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "2 3-8 put w=2 ttl=20 : ?",
+		"4 5-5.2 put w=3 ttl=30 : ?",
+		"3 9-10 put w=4 : updated v=4 w=4", "3 11-12 get_entry : entry v=4 w=4 c=7"}},
+	{"renewed to the same end", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5",
+		"1 2-3 renew ttl=3 exp=1 : renewed v=1 o=1 e=5.5",
+		"2 6-7 acquire ttl=5 : acquired v=2 e=11.5"}},
+	{"persisted before its end, and again after it, by one who waited", CAPPED, true, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5",
+		"2 2-3 persist tx=1 : persisted v=1 w=1 e=20.5",
+		"3 6-9 persist : persisted v=1 w=1 e=20.5", "tx=1 7-8 commit"}},
+	{"two renew at the same time, and one of them releases", LEASES, true, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5",
+		"2 2-5 renew ttl=50 exp=1 : renewed v=1 o=1 e=54",
+		"3 3-5 renew ttl=90 exp=1 : renewed v=1 o=1 e=93.5",
+		"2 6-7 release exp=1 : released v=1 o=1 e=54"}},
 
+	{"created where the snapshot has what was deleted since", PLAIN, false, {
+		"1 0-1 put w=1 : created v=1 w=1", "2 2-3 get tx=1 : entry w=1",
+		"1 4-5 delete : deleted v=1 w=1", "2 6-7 put w=2 tx=1 : created v=2 w=2",
+		"tx=1 8-9 rr commit"}},
+	{"acquired where the snapshot has what was released since", LEASES, false, {
+		"1 0-1 acquire ttl=50 : acquired v=1 e=50.5", "2 2-3 get_entry tx=1 : entry v=1 o=1 e=50.5",
+		"1 4-5 release exp=1 : released v=1 o=1 e=50.5",
+		"2 6-7 acquire ttl=5 tx=1 : acquired v=2 e=11.5", "tx=1 8-9 rr commit"}},
 	{"waits for a row that is over by then", PLAIN, false, {
 		"1 0-1 put w=1 ttl=20 : created v=1 w=1 e=20.5",
 		"1 2-3 merge w=2 tx=1 : updated v=2 w=2 e=20.5",
@@ -292,6 +359,55 @@ static const Case cases[] = {
 	{"an asserted lease changes hands", LEASES, false, {
 		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "1 2-3 assert_lease exp=1 tx=1 : passed",
 		"2 6-7 acquire ttl=5 : acquired v=2 e=11.5", "tx=1 8-9 commit"}},
+	{"locked, but nothing is there", LEASES, false, {
+		"2 0-9 delete : absent", "1 2-3 acquire ttl=5 : locked"}},
+	{"locked, but it was released", LEASES, false, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "1 2-3 release exp=1 : released v=1 o=1 e=5.5",
+		"3 6-9 renew ttl=5 exp=1 : absent", "2 7-8 acquire ttl=5 : locked"}},
+	{"locked, but it is held", LEASES, false, {
+		"1 0-1 acquire ttl=50 : acquired v=1 e=50.5",
+		"1 2-3 renew ttl=60 exp=1 tx=1 : renewed v=1 o=1 e=62.5", "2 6-7 acquire ttl=5 : locked",
+		"tx=1 8-9 commit"}},
+	{"locked by nobody", LEASES, false, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "2 6-7 acquire ttl=5 : locked"}},
+	{"locked by a transaction that has ended", LEASES, false, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "1 2-3 assert_lease exp=1 tx=1 : passed",
+		"tx=1 6-7 commit", "2 8-9 acquire ttl=5 : locked"}},
+	{"locked by a call that has not begun", LEASES, false, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "2 6-7 acquire ttl=5 : locked",
+		"3 8-9 acquire ttl=5 tx=1 : acquired v=2 e=13.5", "tx=1 10-11 commit"}},
+	{"locked by a read", LEASES, false, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "3 6-9 get_entry : nothing",
+		"3 6-9 wait_for : nothing", "2 7-8 acquire ttl=5 : locked"}},
+	{"locked by one another", LEASES, false, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "2 6-9 acquire ttl=5 : locked",
+		"3 6-9 acquire ttl=5 : locked"}},
+	{"locked by oneself", LEASES, false, {
+		"1 0-1 acquire ttl=5 : acquired v=1 e=5.5", "1 2-3 assert_lease exp=1 tx=1 : passed",
+		"1 7-8 acquire ttl=5 tx=1 : locked", "tx=1 9-10 commit"}},
+	{"swept, but it lives", PLAIN, false, {
+		"1 0-1 put w=1 ttl=50 : created v=1 w=1 e=50.5", "3 6-9 expire : swept n=1"}},
+	{"swept, but it never ends", PLAIN, false, {
+		"1 0-1 put w=1 : created v=1 w=1", "3 6-9 expire : swept n=1"}},
+	{"swept twice", PLAIN, false, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "3 6-7 expire : swept n=1",
+		"3 8-9 expire : swept n=1"}},
+	{"two swept of one", PLAIN, false, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "3 6-7 expire : swept n=2"}},
+	{"swept what was deleted", PLAIN, false, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5",
+		"1 2-3 delete : deleted v=1 w=1 e=5.5", "3 6-7 expire : swept n=1"}},
+	{"swept what was rolled back", PLAIN, false, {
+		"1 0-1 put w=1 ttl=5 tx=1 : created v=1 w=1 e=5.5", "tx=1 2-3 abort",
+		"3 6-7 expire : swept n=1"}},
+	{"swept what was prolonged", PLAIN, false, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5",
+		"1 2-3 touch ttl=50 : touched v=1 w=1 e=52.5", "3 4-5 expire : swept n=1"}},
+	{"swept before it was there", PLAIN, false, {
+		"3 0-1 expire : swept n=1", "1 2-3 put w=1 ttl=5 : created v=1 w=1 e=7.5"}},
+	{"swept what had made room for a new one", PLAIN, false, {
+		"1 0-1 put w=1 ttl=5 : created v=1 w=1 e=5.5", "1 6-7 put w=2 : created v=2 w=2",
+		"3 8-9 expire : swept n=1"}},
 };
 
 static StoreCall

@@ -364,7 +364,7 @@ read_lease(PGresult *result, StoreOp *op)
 }
 
 static void
-read_answer(StoreWorker *worker, PGresult *result, StoreOp **ops, int count)
+read_answer(PGresult *result, StoreOp **ops, int count)
 {
 	switch (calls[ops[0]->call].shape)
 	{
@@ -386,7 +386,8 @@ read_answer(StoreWorker *worker, PGresult *result, StoreOp **ops, int count)
 			ops[0]->said = SAID_PASSED;
 			break;
 		case COUNT:
-			worker->swept += result_number(result, 0, 0).v;
+			ops[0]->said = SAID_SWEPT;
+			ops[0]->answer = (StoreValue) {.has = HAS_N, .n = result_number(result, 0, 0).v};
 			break;
 	}
 	PQclear(result);
@@ -398,22 +399,58 @@ store_lost(const StoreWorker *worker)
 	return failed_with(&worker->conn, "08006") || failed_with(&worker->conn, "57P01");
 }
 
-/* Count why something failed; only what has been provoked may happen. */
+/*
+ * Can the call be in a deadlock? Not by itself, as each locks one row, or its rows in one order.
+ * But where others have transactions of several calls it can, even if it wants but one row: in
+ * the line for it, it stands before one who holds what it waits for.
+ */
+static bool
+can_deadlock(const StoreWorker *worker, const StoreOp *op)
+{
+	return may_lock(op) && !worker->load->alone;
+}
+
+/*
+ * Count why something failed; only what has been provoked may happen, and a deadlock only to what
+ * can be in one.
+ */
 void
-store_failure(StoreWorker *worker, const char *what)
+store_failure(StoreWorker *worker, const char *what, bool deadlocks)
 {
 	const char *state = worker->conn.state;
 
 	worker->failures++;
-	if (strcmp(state, "57014") == 0 || strcmp(state, "55P03") == 0)
-		worker->waits++;
-	else if (strcmp(state, "40P01") == 0 ||
-			 (strcmp(state, "40001") == 0 && worker->txn != NULL && worker->txn->repeatable))
+	if (strcmp(state, "57014") == 0 && strstr(worker->conn.message, "statement timeout") != NULL)
+		worker->timeouts++;
+	else if (strcmp(state, "57014") == 0)
+		worker->cancels++;
+	else if (strcmp(state, "55P03") == 0)
+		worker->lock_timeouts++;
+	else if (strcmp(state, "40P01") == 0 && deadlocks)
+		worker->deadlocks++;
+	else if (strcmp(state, "40001") == 0 && worker->txn != NULL && worker->txn->repeatable)
 		worker->conflicts++;
 	else if (strcmp(state, "42P05") == 0)
 		conn_close(&worker->conn);	/* a statement was prepared, and then the call cancelled */
 	else if (!store_lost(worker))
 		complain("%s: %s %s", what, state, worker->conn.message);
+}
+
+void
+at_least(long least, long number, const char *what)
+{
+	if (number < least)
+		complain("%s: %ld, which should have been at least %ld", what, number, least);
+}
+
+void
+store_add_failures(StoreWorker *sum, const StoreWorker *worker)
+{
+	sum->cancels += worker->cancels;
+	sum->timeouts += worker->timeouts;
+	sum->lock_timeouts += worker->lock_timeouts;
+	sum->conflicts += worker->conflicts;
+	sum->deadlocks += worker->deadlocks;
 }
 
 /* Connect again; until then the old connection's last call may still happen. */
@@ -461,8 +498,6 @@ store_reconnect(StoreWorker *worker)
 static void
 record(StoreWorker *worker, StoreOp **ops, int count)
 {
-	if (ops[0]->call == DO_EXPIRE)
-		return;
 	for (int i = 0; i < count; i++)
 	{
 		if (worker->nops == worker->room)
@@ -532,7 +567,7 @@ store_call(StoreWorker *worker, StoreOp **ops, int count, Accident accident)
 	refused = result == NULL && failed_with(&worker->conn, "KP412") && ops[0]->call == DO_ASSERT;
 	unknown = result == NULL && store_lost(worker) && worker->txn == NULL;
 	if (result == NULL && !refused)
-		store_failure(worker, store_call_name(ops[0]->call));
+		store_failure(worker, store_call_name(ops[0]->call), can_deadlock(worker, ops[0]));
 	if (unknown)
 		store_reconnect(worker);
 	times.comp = ticks();
@@ -546,7 +581,7 @@ store_call(StoreWorker *worker, StoreOp **ops, int count, Accident accident)
 	if (refused)
 		ops[0]->said = SAID_REFUSED;
 	if (result != NULL)
-		read_answer(worker, result, ops, count);
+		read_answer(result, ops, count);
 	if (result != NULL && ops[0]->call == DO_WAIT_FOR && ops[0]->said == SAID_NOTHING &&
 		times.comp - times.inv < ops[0]->wait * 1000)
 		complain("wait_for gave up too early: %s", show_op(ops[0]));

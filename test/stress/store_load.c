@@ -6,6 +6,8 @@
  *	store_append		see append_load.c
  *	store_histories		workers, calls (of each), keys, dump: calls under cancels, timeouts, lost
  *						connections and lives of milliseconds
+ *						alone=1: each in autocommit, of which none can deadlock
+ *						reaper=0: none runs beside, so that it is known who locks what
  */
 #include "append.h"
 #include "store_load.h"
@@ -89,45 +91,122 @@ join_histories(History *history, StoreLoad *load, StoreWorker *workers)
 	history->findings.loud = true;
 }
 
-static void
-report(const History *history, StoreLoad *load, StoreWorker *workers, int64_t ran,
-	   int64_t checked)
+/* Answers that are given often, at least one of each call */
+static const struct
 {
-	long		by_call[STORE_CALLS][SAIDS] = {{0}};
-	long		waits = 0;
-	long		conflicts = 0;
-	long		swept = 0;
-	long		answered = 0;
+	StoreCall	call;
+	Said		said;
+}			usual[] = {
+	{DO_GET, SAID_NOTHING}, {DO_GET, SAID_ENTRY}, {DO_GET_ENTRY, SAID_NOTHING},
+	{DO_GET_ENTRY, SAID_ENTRY}, {DO_GET_MANY, SAID_NOTHING}, {DO_GET_MANY, SAID_ENTRY},
+	{DO_GET_AND_TOUCH, SAID_NOTHING}, {DO_GET_AND_TOUCH, SAID_ENTRY},
+	{DO_WAIT_FOR, SAID_NOTHING}, {DO_WAIT_FOR, SAID_ENTRY}, {DO_PUT, SAID_CREATED},
+	{DO_PUT, SAID_UPDATED}, {DO_PUT_MANY, SAID_CREATED}, {DO_PUT_MANY, SAID_UPDATED},
+	{DO_PUT_BATCH, SAID_CREATED}, {DO_PUT_BATCH, SAID_UPDATED}, {DO_PUT_IF_ABSENT, SAID_CREATED},
+	{DO_PUT_IF_ABSENT, SAID_EXISTS}, {DO_SWAP, SAID_CREATED}, {DO_SWAP, SAID_UPDATED},
+	{DO_SWAP, SAID_EXISTS}, {DO_SWAP, SAID_STALE}, {DO_SWAP, SAID_ABSENT},
+	{DO_INCREMENT, SAID_CREATED}, {DO_INCREMENT, SAID_UPDATED}, {DO_MERGE, SAID_UPDATED},
+	{DO_MERGE, SAID_STALE}, {DO_MERGE, SAID_ABSENT}, {DO_TOUCH, SAID_TOUCHED},
+	{DO_TOUCH, SAID_FRESH}, {DO_TOUCH, SAID_ABSENT}, {DO_PERSIST, SAID_PERSISTED},
+	{DO_PERSIST, SAID_ABSENT}, {DO_DELETE, SAID_DELETED}, {DO_DELETE, SAID_STALE},
+	{DO_DELETE, SAID_ABSENT}, {DO_ACQUIRE, SAID_ACQUIRED}, {DO_ACQUIRE, SAID_TAKEN},
+	{DO_RENEW, SAID_RENEWED}, {DO_RENEW, SAID_STALE}, {DO_RENEW, SAID_ABSENT},
+	{DO_RELEASE, SAID_RELEASED}, {DO_RELEASE, SAID_STALE}, {DO_RELEASE, SAID_ABSENT},
+	{DO_ASSERT, SAID_PASSED}, {DO_ASSERT, SAID_REFUSED}
+};
 
+/* What came of all calls */
+typedef struct Tally
+{
+	long		answers[STORE_CALLS][SAIDS];
+	long		by_call[STORE_CALLS];
+	long		answered;
+	StoreWorker failures;
+} Tally;
+
+static void
+count_all(Tally *tally, const History *history, StoreLoad *load, const StoreWorker *workers)
+{
 	for (long i = 0; i < history->count; i++)
 		if (history->ops[i]->answered)
 		{
-			by_call[history->ops[i]->call][history->ops[i]->said]++;
-			answered++;
+			tally->answers[history->ops[i]->call][history->ops[i]->said]++;
+			tally->by_call[history->ops[i]->call]++;
+			tally->answered++;
 		}
 	for (int i = 0; i < load->workers; i++)
-	{
-		waits += workers[i].waits;
-		conflicts += workers[i].conflicts;
-		swept += workers[i].swept;
-	}
+		store_add_failures(&tally->failures, &workers[i]);
+}
+
+static void
+report(const History *history, StoreLoad *load, const Tally *tally, int64_t ran, int64_t checked)
+{
+	const StoreWorker *failures = &tally->failures;
+
 	for (int call = 0; call < STORE_CALLS; call++)
 	{
 		int			used = 0;
 		char		line[400] = "";
 
 		for (int said = 0; said < SAIDS; said++)
-			if (by_call[call][said] > 0)
+			if (tally->answers[call][said] > 0)
 				used += snprintf(line + used, sizeof(line) - used, " %s %ld", said_name(said),
-								 by_call[call][said]);
+								 tally->answers[call][said]);
 		if (used > 0)
 			printf("  %s:%s\n", store_call_name(call), line);
 	}
-	printf("%ld calls on %d keys, %ld answered, %ld cancelled or timed out, %ld conflicts, %ld"
-		   " unknown, %ld connections lost, %ld swept; in order: %ld writes and %ld looks, %ld"
-		   " unseen; ran %.1f s, checked %.1f s\n", history->count, history->keys, answered,
-		   waits, conflicts, history->unknown, atomic_load(&load->lost), swept, history->writes,
-		   history->looks, history->unseen, ran / 1e9, checked / 1e9);
+	printf("%ld calls on %d keys, %ld answered; %ld cancelled, %ld timed out, %ld waiting for a"
+		   " lock, %ld conflicts, %ld deadlocks; %ld connections lost, %ld unknown, %ld of them"
+		   " happened, %ld unseen\n", history->count, history->keys, tally->answered,
+		   failures->cancels, failures->timeouts, failures->lock_timeouts, failures->conflicts,
+		   failures->deadlocks, atomic_load(&load->lost), history->unknown, history->happened,
+		   history->unseen);
+	printf("%ld writes and %ld looks in order; %ld locked, %ld of them by the reaper; %ld of %ld"
+		   " rows swept; ran %.1f s, checked %.1f s\n", history->writes, history->looks,
+		   history->locked, history->by_reaper, history->swept, history->nrows, ran / 1e9,
+		   checked / 1e9);
+}
+
+/*
+ * A run that does little proves little: each sort of answer and of failure must have been there.
+ * The numbers are far below those that are usual, also on a busy machine; of small runs nothing is
+ * asked. Cancels are for calls that wait, so that a fast machine has few of them.
+ */
+static void
+judge_amounts(const History *history, StoreLoad *load, const Tally *tally)
+{
+	const StoreWorker *failures = &tally->failures;
+	long		count = history->count;
+
+	at_least(load->calls * load->workers, count, "calls");
+	at_least(count / 2, tally->answered, "answers");
+	for (int call = 0; call < DO_HOLD; call++)
+		at_least(count / 3000, tally->by_call[call], store_call_name(call));
+	at_least(count / 3000, history->unknown, "calls of which nothing is known");
+	at_least(count / 3000, atomic_load(&load->lost), "connections lost");
+	at_least(count / 20, history->writes, "writes in order");
+	if (load->alone)
+	{
+		at_least(count / 3000, history->swept, "rows swept");
+		return;
+	}
+	for (int i = 0; i < lengthof(usual); i++)
+	{
+		char		what[80];
+
+		snprintf(what, sizeof(what), "%s: %s", store_call_name(usual[i].call),
+				 said_name(usual[i].said));
+		at_least(count / 10000, tally->answers[usual[i].call][usual[i].said], what);
+	}
+	at_least(count / 200, failures->cancels + failures->timeouts + failures->lock_timeouts,
+			 "calls cancelled or timed out");
+	at_least(count / 10000, failures->cancels, "calls cancelled");
+	at_least(count / 3000, failures->timeouts, "calls that took too long");
+	at_least(count / 3000, failures->lock_timeouts, "calls that waited too long for a lock");
+	at_least(count / 3000, failures->conflicts, "conflicts");
+	at_least(count / 10000, history->happened, "unknown writes that have happened");
+	if (!history->reaper)
+		at_least(count / 8000, history->locked, "acquire: locked");
 }
 
 int
@@ -137,6 +216,7 @@ store_main(const char *info, int argc, char **argv)
 	StoreWorker *workers = allot(sizeof(StoreWorker) * STORE_WORKERS);
 	History		history = {0};
 	int			rule_of[STORE_KEYS];
+	Tally	   *tally = allot(sizeof(Tally));
 	int64_t		start = ticks();
 	int64_t		ran;
 
@@ -151,6 +231,7 @@ store_main(const char *info, int argc, char **argv)
 	load->workers = setting(argc, argv, "workers", 8);
 	load->calls = setting(argc, argv, "calls", 1000);
 	load->keys = setting(argc, argv, "keys", 16);
+	load->alone = setting(argc, argv, "alone", 0);
 	if (load->workers < 1 || load->workers > STORE_WORKERS || load->keys < 1 ||
 		load->keys > STORE_KEYS)
 		die("bad arguments");
@@ -160,8 +241,11 @@ store_main(const char *info, int argc, char **argv)
 	run(load, workers);
 	ran = ticks() - start;
 	join_histories(&history, load, workers);
+	history.reaper = setting(argc, argv, "reaper", 1);
 	history.dump = setting(argc, argv, "dump", 0);
 	check_history(&history);
-	report(&history, load, workers, ran, ticks() - start - ran);
+	count_all(tally, &history, load, workers);
+	report(&history, load, tally, ran, ticks() - start - ran);
+	judge_amounts(&history, load, tally);
 	return complaints() > 0;
 }

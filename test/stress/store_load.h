@@ -22,6 +22,7 @@ typedef struct StoreLoad
 	long		calls;			/* of each worker */
 	const int  *rule_of;		/* by key */
 	int			keys;
+	bool		alone;			/* calls in autocommit only */
 	atomic_long next_write;
 	_Atomic int64_t newest[STORE_KEYS];	/* versions that somebody has seen */
 	atomic_int	pids[STORE_WORKERS];
@@ -44,9 +45,11 @@ typedef struct StoreWorker
 	int64_t		seen[STORE_KEYS];	/* versions */
 	bool		soft[STORE_KEYS];	/* in this transaction: not known if it has been written */
 	long		failures;
-	long		waits;			/* 55P03, 57014 */
-	long		conflicts;		/* 40001, 40P01 */
-	long		swept;
+	long		cancels;		/* 57014 */
+	long		timeouts;		/* 57014, of a statement_timeout */
+	long		lock_timeouts;	/* 55P03 */
+	long		conflicts;		/* 40001 */
+	long		deadlocks;		/* 40P01 */
 } StoreWorker;
 
 extern const StoreRule store_rules[];
@@ -57,7 +60,9 @@ extern StoreOp  *new_op(StoreWorker *worker, StoreCall call, int key);
 extern bool store_call(StoreWorker *worker, StoreOp **ops, int count, Accident accident);
 extern bool store_lost(const StoreWorker *worker);
 extern void store_reconnect(StoreWorker *worker);
-extern void store_failure(StoreWorker *worker, const char *what);
+extern void at_least(long least, long number, const char *what);
+extern void store_add_failures(StoreWorker *sum, const StoreWorker *worker);
+extern void store_failure(StoreWorker *worker, const char *what, bool deadlocks);
 
 /* store_work.c */
 extern void *store_worker(void *arg);

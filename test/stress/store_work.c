@@ -30,6 +30,9 @@ static const Weight lease_calls[] = {
 	{DO_ACQUIRE, 36}, {DO_RENEW, 15}, {DO_RELEASE, 14}, {DO_ASSERT, 15}, {DO_EXPIRE, 1}
 };
 
+/* What of many keys could deadlock */
+static const Weight batch_calls[] = {{DO_PUT_MANY, 6}, {DO_PUT_BATCH, 3}, {DO_EXPIRE, 1}};
+
 static StoreCall
 draw_call(Random *random, const Weight *weights, int count)
 {
@@ -216,6 +219,16 @@ allowed(StoreWorker *worker, StoreCall call, int key)
 	return true;
 }
 
+static StoreCall
+draw_call_of(StoreWorker *worker, int key)
+{
+	if (of_leases(worker, key))
+		return draw_call(&worker->random, lease_calls, lengthof(lease_calls));
+	if (worker->load->alone && chance(&worker->random, 60))
+		return draw_call(&worker->random, batch_calls, lengthof(batch_calls));
+	return draw_call(&worker->random, entry_calls, lengthof(entry_calls));
+}
+
 static bool
 one_call(StoreWorker *worker, int key, Accident accident)
 {
@@ -226,9 +239,7 @@ one_call(StoreWorker *worker, int key, Accident accident)
 	if (worker->txn != NULL && worker->soft[key])
 		return true;
 	do
-		call = of_leases(worker, key) ?
-			draw_call(&worker->random, lease_calls, lengthof(lease_calls)) :
-			draw_call(&worker->random, entry_calls, lengthof(entry_calls));
+		call = draw_call_of(worker, key);
 	while (!allowed(worker, call, key));
 	ops[0] = new_op(worker, call, key);
 	fill_op(worker, ops[0]);
@@ -247,7 +258,7 @@ set_limits(StoreWorker *worker)
 
 	if (!conn_do(&worker->conn, "SET statement_timeout = 0; SET lock_timeout = %d;"
 				 " SET statement_timeout = %d", lock, statement ? statement : 50000))
-		store_failure(worker, "SET");
+		store_failure(worker, "SET", false);
 }
 
 /* End somebody's connection, perhaps one's own. */
@@ -258,7 +269,7 @@ terminate(StoreWorker *worker)
 
 	if (!conn_do(&worker->conn, "SELECT pg_terminate_backend(%d)",
 				 atomic_load(&worker->load->pids[victim])))
-		store_failure(worker, "pg_terminate_backend");
+		store_failure(worker, "pg_terminate_backend", false);
 }
 
 static Accident
@@ -266,7 +277,7 @@ draw_accident(StoreWorker *worker)
 {
 	if (chance(&worker->random, 4))
 		return CANCEL;
-	return draw_between(&worker->random, 0, 999) < 6 ? DROP : NO_ACCIDENT;
+	return draw_between(&worker->random, 0, 999) < 10 ? DROP : NO_ACCIDENT;
 }
 
 /* The calls since the savepoint are undone. */
@@ -296,7 +307,7 @@ run_calls(StoreWorker *worker)
 
 		if (savepoint && !conn_do(&worker->conn, "SAVEPOINT a"))
 		{
-			store_failure(worker, "SAVEPOINT");
+			store_failure(worker, "SAVEPOINT", false);
 			return false;
 		}
 		worker->part = savepoint ? ++parts : 0;
@@ -311,7 +322,7 @@ run_calls(StoreWorker *worker)
 								  worker->ops[since]->undone ?
 								  "ROLLBACK TO a; RELEASE a" : "RELEASE a"))
 		{
-			store_failure(worker, "savepoint");
+			store_failure(worker, "savepoint", false);
 			return false;
 		}
 		worker->part = 0;
@@ -372,7 +383,7 @@ store_commit(StoreWorker *worker, Txn *txn)
 	}
 	else if (conn_do(&worker->conn, "COMMIT"))
 		return;
-	store_failure(worker, "COMMIT");
+	store_failure(worker, "COMMIT", false);
 	txn->fate = ABORTED;
 	if (!store_lost(worker))
 		return;
@@ -403,7 +414,7 @@ one_txn(StoreWorker *worker, int lease)
 	if (!conn_do(&worker->conn, "BEGIN ISOLATION LEVEL %s",
 				 txn->repeatable ? "REPEATABLE READ" : "READ COMMITTED"))
 	{
-		store_failure(worker, "BEGIN");
+		store_failure(worker, "BEGIN", false);
 		return;
 	}
 	worker->txn = txn;
@@ -418,8 +429,10 @@ one_txn(StoreWorker *worker, int lease)
 		txn->end_inv = ticks();
 		txn->fate = ABORTED;
 		if (worker->conn.pg != NULL && !conn_do(&worker->conn, "ROLLBACK"))
-			store_failure(worker, "ROLLBACK");
+			store_failure(worker, "ROLLBACK", false);
 	}
+	/* a connection that was lost may hold its locks a little longer */
+	store_recover(worker);
 	txn->end_comp = ticks();
 	worker->part = 0;
 	worker->txn = NULL;
@@ -465,9 +478,9 @@ store_worker(void *arg)
 			set_limits(worker);
 		else if (draw_between(&worker->random, 0, 999) < 3)
 			terminate(worker);
-		else if (chance(&worker->random, 25))
+		else if (!worker->load->alone && chance(&worker->random, 25))
 			one_txn(worker, -1);
-		else if (chance(&worker->random, 15))
+		else if (!worker->load->alone && chance(&worker->random, 15))
 			work_under_lease(worker);
 		else
 			one_call(worker, draw_key(worker), draw_accident(worker));
