@@ -7,6 +7,7 @@
  *	store_histories		workers, calls (of each), keys, dump: calls under cancels, timeouts, lost
  *						connections and lives of milliseconds
  *						alone=1: each in autocommit, of which none can deadlock
+ *						lose=0: no connection is lost, so all is known to have happened or not
  *						reaper=0: none runs beside, so that it is known who locks what
  */
 #include "append.h"
@@ -182,8 +183,11 @@ judge_amounts(const History *history, StoreLoad *load, const Tally *tally)
 	at_least(count / 2, tally->answered, "answers");
 	for (int call = 0; call < DO_HOLD; call++)
 		at_least(count / 3000, tally->by_call[call], store_call_name(call));
-	at_least(count / 3000, history->unknown, "calls of which nothing is known");
-	at_least(count / 3000, atomic_load(&load->lost), "connections lost");
+	if (load->lose)
+	{
+		at_least(count / 3000, history->unknown, "calls of which nothing is known");
+		at_least(count / 3000, atomic_load(&load->lost), "connections lost");
+	}
 	at_least(count / 20, history->writes, "writes in order");
 	if (load->alone)
 	{
@@ -204,7 +208,8 @@ judge_amounts(const History *history, StoreLoad *load, const Tally *tally)
 	at_least(count / 3000, failures->timeouts, "calls that took too long");
 	at_least(count / 3000, failures->lock_timeouts, "calls that waited too long for a lock");
 	at_least(count / 3000, failures->conflicts, "conflicts");
-	at_least(count / 10000, history->happened, "unknown writes that have happened");
+	if (load->lose)
+		at_least(count / 10000, history->happened, "unknown writes that have happened");
 	if (!history->reaper)
 		at_least(count / 8000, history->locked, "acquire: locked");
 }
@@ -232,6 +237,7 @@ store_main(const char *info, int argc, char **argv)
 	load->calls = setting(argc, argv, "calls", 1000);
 	load->keys = setting(argc, argv, "keys", 16);
 	load->alone = setting(argc, argv, "alone", 0);
+	load->lose = setting(argc, argv, "lose", 1);
 	if (load->workers < 1 || load->workers > STORE_WORKERS || load->keys < 1 ||
 		load->keys > STORE_KEYS)
 		die("bad arguments");

@@ -23,6 +23,7 @@ typedef struct StoreLoad
 	const int  *rule_of;		/* by key */
 	int			keys;
 	bool		alone;			/* calls in autocommit only */
+	bool		lose;			/* connections are lost */
 	atomic_long next_write;
 	_Atomic int64_t newest[STORE_KEYS];	/* versions that somebody has seen */
 	atomic_int	pids[STORE_WORKERS];

@@ -277,7 +277,7 @@ draw_accident(StoreWorker *worker)
 {
 	if (chance(&worker->random, 4))
 		return CANCEL;
-	return draw_between(&worker->random, 0, 999) < 10 ? DROP : NO_ACCIDENT;
+	return worker->load->lose && draw_between(&worker->random, 0, 999) < 10 ? DROP : NO_ACCIDENT;
 }
 
 /* The calls since the savepoint are undone. */
@@ -476,7 +476,7 @@ store_worker(void *arg)
 		store_recover(worker);
 		if (chance(&worker->random, 4))
 			set_limits(worker);
-		else if (draw_between(&worker->random, 0, 999) < 3)
+		else if (worker->load->lose && draw_between(&worker->random, 0, 999) < 3)
 			terminate(worker);
 		else if (!worker->load->alone && chance(&worker->random, 25))
 			one_txn(worker, -1);

@@ -1,6 +1,6 @@
-# Histories of all functions of stores and leases: many connections at once, with calls that are cancelled,
-# time out or lose their connection, entries that live for milliseconds, transactions that roll back, and the
-# reaper beside. For each key there must be an order of all calls that explains every answer.
+# Histories of all functions of stores and leases: many connections at once, with calls that are cancelled or
+# time out, entries that live for milliseconds, transactions that roll back, and the reaper beside; in long runs
+# with connections that are lost as well. For each key there must be an order of all calls that explains every answer.
 
 use strict;
 use warnings;
@@ -41,12 +41,19 @@ sub check
 	return;
 }
 
-check('16 keys', calls => 1800);
-check('3 hot keys', calls => 700, keys => 3);
-check('calls in autocommit alone: none deadlocks', calls => 600, alone => 1);
+check('16 keys', calls => 1800, lose => 0);
+check('3 hot keys', calls => 700, keys => 3, lose => 0);
+check('calls in autocommit alone: none deadlocks', calls => 600, alone => 1, lose => 0);
+# Of a call whose connection is lost nobody knows whether it has happened. The checker has to guess, and on a busy
+# machine about one run in fifty is refused for a wrong guess: runs for a person, who looks at it (dump => 1).
+if (StressClient::scaled(1) >= 3)
+{
+	check('16 keys, connections are lost', calls => 1800);
+	check('3 hot keys, connections are lost', calls => 700, keys => 3);
+}
 # The reaper does not tell which rows it has locked. Without it, it is known of each who can have.
 $node->safe_psql('postgres', 'SELECT keep.stop_reaper()');
-check('6 keys, no reaper', calls => 1000, keys => 6, reaper => 0);
+check('6 keys, no reaper', calls => 1000, keys => 6, reaper => 0, lose => 0);
 
 $node->stop;
 done_testing();
