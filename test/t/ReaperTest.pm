@@ -42,7 +42,9 @@ sub new_server
 		%settings);
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(allows_streaming => $streaming);
+	# roles are named in tests: the superuser is this one, whoever runs them
+	$ENV{PGUSER} = 'postgres';
+	$node->init(allows_streaming => $streaming, extra => ['--username=postgres']);
 	$node->append_conf('postgresql.conf', join("\n", map { "$_ = '$all{$_}'" } sort keys %all));
 	return $node;
 }
