@@ -96,6 +96,7 @@ keep_statement_for(Oid relid, Oid other, const char *sql)
 	return psprintf(MARK "%s", relid, other, sql);
 }
 
+/* Raise 42P01: nothing has this OID, or not any more. */
 void
 keep_no_such_relation(Oid relid)
 {
